@@ -1,0 +1,29 @@
+"""Where the reference data lies: `RGBD3D_SHARED`, or the folder `shared` beside the repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("RGBD3D_SHARED", REPOSITORY.parent / "shared"))
+
+
+def _folder(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"reference data not found: {folder} (set RGBD3D_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder with reference inputs, outputs and checkpoints."""
+    return _folder("golden")
+
+
+@pytest.fixture(scope="session")
+def rgbd_frames() -> Path:
+    """Folder with real RGB-D frames."""
+    return _folder("rgbd")
