@@ -1,0 +1,83 @@
+"""A source as an endless, exactly resumable loader of prepared batches."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rgbd3d import seeding
+from rgbd3d.cards import Augment
+from rgbd3d.data.base import Source
+from rgbd3d.data.batch import prepare
+from rgbd3d.data.stream import IndexBatch, ShuffledBatches
+
+_AUGMENT = 0x61756772  # sets these draws apart from all others with the same seed
+
+
+class PreparedBatches(Dataset[dict[str, Tensor]]):
+    """What a worker of the DataLoader runs: the indices of a batch -> its tensors.
+
+    The augmentation is drawn from (seed, number of the batch, rank); the number travels with the indices. So the same
+    batch comes out whichever worker makes it, and after whatever was made before.
+
+    Args:
+        source: Frames.
+        augment: Augmentation.
+        image_size: (height, width) of the batches.
+        seed: Of the augmentation.
+        rank: This process.
+    """
+
+    def __init__(self, source: Source, augment: Augment, image_size: tuple[int, int], seed: int, rank: int = 0) -> None:
+        self._source, self._augment, self._image_size = source, augment, image_size
+        self._seed, self._rank = seed, rank
+
+    def __getitems__(self, indices: IndexBatch) -> dict[str, Tensor]:
+        """Batch of `rgbd3d.data.batch.prepare`, and `index` int64 (B,): which frames of the source they are."""
+        generator = seeding.generator(_AUGMENT, self._seed, indices.number, self._rank)
+        batch = prepare([self._source[index] for index in indices], self._augment, self._image_size, generator)
+        return {**batch, "index": torch.tensor(indices)}
+
+
+def make_loader(
+    source: Source,
+    augment: Augment,
+    image_size: tuple[int, int],
+    *,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+) -> DataLoader[dict[str, Tensor]]:
+    """Endless loader; batch `start` comes first.
+
+    Args:
+        source: Frames.
+        augment: Augmentation.
+        image_size: (height, width) of the batches.
+        batch_size: Frames per batch over all processes.
+        seed: Of order and augmentation.
+        start: Batches already consumed: the whole state of the loader.
+        rank: This process.
+        world: Number of processes; each gets batch_size / world frames of a batch.
+        workers: Loader processes; their number does not change the batches.
+
+    Returns:
+        Iterable of `PreparedBatches` items.
+    """
+    return DataLoader(
+        PreparedBatches(source, augment, image_size, seed, rank),
+        batch_sampler=cast(Any, ShuffledBatches(source, batch_size, seed, start, rank, world)),
+        num_workers=workers,
+        collate_fn=cast(Any, _as_is),
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return batch
