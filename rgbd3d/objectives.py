@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rgbd3d.strict_yaml import require
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder:
@@ -23,6 +25,11 @@ class Decoder:
     depth: int = 8
     heads: int = 16
 
+    def __post_init__(self) -> None:
+        require(self.depth > 0, "depth", "should be at least 1")
+        require(self.heads > 0 and self.dim % self.heads == 0, "heads", f"should divide dim = {self.dim}")
+        require(self.dim > 0 and self.dim % 4 == 0, "dim", "should be a multiple of 4, for 2-D sine-cosine positions")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MAEObjective:
@@ -37,6 +44,9 @@ class MAEObjective:
     mask_ratio: float = 0.75
     normalize_target: bool = True
     decoder: Decoder = Decoder()
+
+    def __post_init__(self) -> None:
+        require(0 < self.mask_ratio < 1, "mask_ratio", "should lie between 0 and 1, both excluded")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +83,21 @@ class Mask3DObjective:
     targets: tuple[Literal["depth", "rgb", "semantic"], ...] = ("depth",)
     semantic_classes: int = 40
     joint_mae: bool = False
+
+    def __post_init__(self) -> None:
+        require(0 <= self.keep_rgb <= 1, "keep_rgb", "should lie in 0..1; it is the fraction that is KEPT")
+        require(0 <= self.keep_depth <= 1, "keep_depth", "should lie in 0..1; it is the fraction that is KEPT")
+        require(self.keep_rgb + self.keep_depth > 0, "keep_rgb", "and keep_depth are both 0: nothing would be seen")
+        require(
+            not self.disjoint or self.keep_rgb + self.keep_depth <= 1 + 1e-9,
+            "keep_rgb",
+            f"+ keep_depth = {self.keep_rgb + self.keep_depth:g} exceeds 1, which disjoint keeps cannot reach; "
+            "lower them or set disjoint: false",
+        )
+        require(self.depth_encoder_depth > 0, "depth_encoder_depth", "should be at least 1")
+        require(len(self.targets) > 0, "targets", "should name at least one modality")
+        require(len(set(self.targets)) == len(self.targets), "targets", "names a modality twice")
+        require(self.semantic_classes > 1, "semantic_classes", "should be at least 2")
 
 
 Objective = MAEObjective | Mask3DObjective

@@ -1,0 +1,84 @@
+"""Checkpoints of MAE (He et al. 2022): pre-training files and encoder-only files (FACTS.md §8).
+
+The encoder of MAE has timm's weight names already; `KEYS` maps the rest. The position tables of a file are checked to
+be the fixed ones and then dropped, because the models rebuild them for their own grid.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rgbd3d.backbones.positions import is_sincos
+
+KEYS: tuple[tuple[str, str], ...] = (
+    (r"(cls_token|(?:patch_embed|blocks|norm)\..+)", r"backbone.\1"),
+    (r"mask_token", r"decoder.mask_token"),
+    (r"decoder_(embed|norm)\.(.+)", r"decoder.\1.\2"),
+    (r"decoder_blocks\.(.+)", r"decoder.blocks.\1"),
+    (r"decoder_pred\.(.+)", r"decoder.heads.rgb.\1"),
+)
+"""Pattern of a whole MAE key -> key of `rgbd3d.methods.mae.MAE`."""
+
+POSITIONS = ("pos_embed", "decoder_pos_embed")
+"""Fixed tables, (1, 1 + N, dim); the class token's row is the first."""
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Weights of a checkpoint file under their original names, without ever running code from the file.
+
+    Args:
+        path: A file as the official code writes it, a dictionary with the entry "model".
+
+    Raises:
+        ValueError: The file holds more than tensors and would have to be unpickled, or it holds no weights.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} is not a file of plain tensors, and reading it could run code from the file. If you trust its "
+            "origin, write the weights alone to a new file with "
+            "`torch.save({'model': torch.load(old, weights_only=False)['model']}, new)` and convert that. "
+            f"(torch: {reason})"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise ValueError(f"{path} is no MAE checkpoint: it has no dictionary of weights named 'model'")
+    return content["model"]
+
+
+def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a file to those of `MAE`; an encoder-only file gives the `backbone.` part.
+
+    Args:
+        state: Result of `read`.
+
+    Returns:
+        Weights without position tables.
+
+    Raises:
+        ValueError: A key is unknown, or a position table is not the fixed one.
+    """
+    for name in POSITIONS:
+        if name in state and not is_sincos(state[name][0, 1:]):
+            raise ValueError(f"`{name}` {tuple(state[name].shape)} is not MAE's fixed sine-cosine table")
+    return {_rename(key): value for key, value in state.items() if key not in POSITIONS}
+
+
+def backbone_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's part of `convert`, with timm's names, as `load_backbone` of a method takes it."""
+    prefix = "backbone."
+    return {key.removeprefix(prefix): value for key, value in convert(state).items() if key.startswith(prefix)}
+
+
+def _rename(key: str) -> str:
+    for pattern, replacement in KEYS:
+        match = re.fullmatch(pattern, key)
+        if match:
+            return match.expand(replacement)
+    raise ValueError(f"unknown MAE key `{key}`: a fine-tuned checkpoint has a classifier and is not supported")

@@ -1,0 +1,72 @@
+"""A light head for dense prediction on the tokens of a ViT."""
+
+from __future__ import annotations
+
+import torch
+from timm.models.convnext import ConvNeXtBlock
+from torch import Tensor, nn
+
+
+class DenseHead(nn.Module):
+    """One linear up-projection to 2 x 2 cells per token, one ConvNeXt block, one 1 x 1 convolution.
+
+    The shape of MultiMAE's ConvNeXt head (FACTS.md §6.1), small enough for a ViT-T on a CPU.
+
+    Args:
+        dim: Width of the tokens.
+        out_channels: Channels of the prediction.
+        width: Width of the cells.
+    """
+
+    def __init__(self, dim: int, out_channels: int, width: int = 96) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, 4 * width)
+        self.block = ConvNeXtBlock(width, ls_init_value=None)
+        self.predict = nn.Conv2d(width, out_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Predicts at twice the token resolution.
+
+        Args:
+            features: float (B, D, h, w), the token grid.
+
+        Returns:
+            float (B, out_channels, 2 h, 2 w).
+        """
+        cells = self.expand(features.movedim(1, -1)).movedim(-1, 1)
+        return self.predict(self.block(nn.functional.pixel_shuffle(cells, 2)))
+
+
+class LinearHead(nn.Module):
+    """A linear map of standardised frozen features, the probe's only trainable part.
+
+    Args:
+        mean: float (D,), mean of the training features.
+        std: float (D,), their standard deviation.
+        out_channels: Channels of the prediction.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, out_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.predict = nn.Linear(len(mean), out_channels)
+        nn.init.zeros_(self.predict.weight)
+        nn.init.zeros_(self.predict.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Predicts per token.
+
+        Args:
+            tokens: float (..., D).
+
+        Returns:
+            float (..., out_channels).
+        """
+        standardised: Tensor = (tokens - self.mean) / self.std
+        return self.predict(standardised)
+
+
+def upsample(prediction: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of a float (B, C, h, w) prediction to (height, width), computed in float32."""
+    return torch.nn.functional.interpolate(prediction.float(), size, mode="bilinear", align_corners=False)
