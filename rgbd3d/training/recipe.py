@@ -1,0 +1,124 @@
+"""A card's `train:` section in the words of transformers' Trainer."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import TrainingArguments
+
+from rgbd3d.cards import Card, Train
+from rgbd3d.strict_yaml import plain
+from rgbd3d.training.resume import Identity
+
+_log = logging.getLogger(__name__)
+_NO_FAST_BF16 = ("DEFAULT", "NO AVX", "AVX2")  # torch's names; AVX-512 and later have it
+
+Device = Literal["auto", "cpu", "cuda"]
+_DISTRIBUTED_TIMEOUT_S = 4 * 3600  # the other processes wait while one renders or downloads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What a run does beside the recipe; never changes the weights.
+
+    Attributes:
+        log_every: Optimiser steps between two log lines.
+        save_every: Optimiser steps between two checkpoints.
+        stop_after: Save and stop after this optimiser step although the recipe goes on; None trains to the end.
+    """
+
+    log_every: int = 10
+    save_every: int = 500
+    stop_after: int | None = None
+
+
+def total_steps(train: Train, frames: int) -> int:
+    """Optimiser steps of a run.
+
+    Args:
+        train: Section of a card.
+        frames: Length of the data.
+
+    Returns:
+        `max_steps`, or as many as see every frame `epochs` times, rounded up.
+    """
+    if train.max_steps is not None:
+        return train.max_steps
+    assert train.epochs is not None, "cards have exactly one of epochs and max_steps"
+    return math.ceil(train.epochs * frames / (train.batch_size * train.accumulate))
+
+
+def frames_per_process(train: Train, processes: int) -> int:
+    """Frames of one forward pass in one of `processes` equal processes.
+
+    Raises:
+        ValueError: The batch cannot be divided evenly.
+    """
+    if train.batch_size % processes:
+        raise ValueError(
+            f"train.batch_size {train.batch_size} cannot be divided among {processes} processes; "
+            f"choose a number of processes that divides it, or `--set train.batch_size=...`"
+        )
+    return train.batch_size // processes
+
+
+def run_identity(card: Card, data_digest: str, start_digest: str | None, processes: int) -> Identity:
+    """What decides about every bit of the weights of a run on one machine.
+
+    Args:
+        card: After overrides.
+        data_digest: Of the data.
+        start_digest: Of the weights it starts from, if they are neither random nor those of the card's `init`.
+        processes: Number of training processes; each draws its own masks.
+    """
+    recipe = {key: plain(getattr(card, key)) for key in ("method", "backbone", "init", "objective", "data", "train")}
+    return {**recipe, "data_digest": data_digest, "start_digest": start_digest, "processes": processes}
+
+
+def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -> TrainingArguments:
+    """Arguments of `transformers.Trainer`; under torchrun this joins the process group.
+
+    Data loading, optimiser and schedule are built from the card by `RecipeTrainer`, not from these arguments, and
+    `max_steps` is left to the caller, who knows the data.
+    """
+    use_cpu = device == "cpu" or not torch.cuda.is_available()
+    if device == "cuda" and use_cpu:
+        raise ValueError("there is no CUDA device here; use device cpu or auto")
+    if train.precision == "bf16" and use_cpu and torch.backends.cpu.get_cpu_capability() in _NO_FAST_BF16:
+        _log.warning("this CPU emulates bf16, ten times slower than fp32; stop and add `--set train.precision=fp32`")
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        gradient_accumulation_steps=train.accumulate,
+        max_grad_norm=train.clip_grad_norm or 0.0,
+        bf16=train.precision == "bf16",
+        seed=train.seed,
+        use_cpu=use_cpu,
+        logging_strategy="steps",
+        logging_steps=pace.log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # guard.py stops instead
+        save_strategy="steps",
+        save_steps=pace.save_every,
+        save_total_limit=None,  # resume.keep_last deletes only once a newer checkpoint is whole
+        ignore_data_skip=True,  # the stream starts at the right batch by itself
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to=["tensorboard"] if importlib.util.find_spec("tensorboard") else [],
+        ddp_find_unused_parameters=True,
+        ddp_broadcast_buffers=False,
+        ddp_timeout=_DISTRIBUTED_TIMEOUT_S,
+        accelerator_config={"dispatch_batches": False},
+    )
+    arguments.per_device_train_batch_size = frames_per_process(train, arguments.world_size)
+    if arguments.n_gpu > 1:
+        raise ValueError(
+            f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU with "
+            f"`torchrun --nproc_per_node={arguments.n_gpu} -m rgbd3d.cli pretrain ...`, or set CUDA_VISIBLE_DEVICES=0"
+        )
+    return arguments

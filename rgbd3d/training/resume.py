@@ -1,0 +1,154 @@
+"""Checkpoints that are whole or not used at all.
+
+A checkpoint counts only once its marker exists. The marker is written last, atomically, and lists size and SHA-256 of
+every other file, so a process killed at any moment, also while it saves or deletes, leaves either a whole checkpoint or
+one that is recognised as incomplete and removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rgbd3d.strict_yaml import plain
+
+MARKER = "complete.json"
+_FOLDER = re.compile(r"checkpoint-(\d+)")
+_log = logging.getLogger(__name__)
+
+Identity = dict[str, Any]
+"""What has to be equal for a run to go on: nested plain values."""
+
+
+class ResumeError(RuntimeError):
+    """A folder holds a run that cannot be continued as asked."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint.
+
+    Attributes:
+        folder: Where it is.
+        step: Optimiser steps done.
+        identity: The run it belongs to.
+    """
+
+    folder: Path
+    step: int
+    identity: Identity
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Writes a file so that a reader sees the old content or the new one, even after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def mark_complete(folder: Path, step: int, identity: Identity) -> None:
+    """Declares a checkpoint whole. Call after every process has finished writing into it.
+
+    Args:
+        folder: `checkpoint-<step>`.
+        step: Optimiser steps done.
+        identity: The run it belongs to.
+    """
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MARKER):
+        _sync(path)
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    write_atomic(folder / MARKER, json.dumps({"step": step, "identity": plain(identity), "files": files}, indent=1))
+    _sync(folder.parent)
+
+
+def latest_complete(output: Path) -> Checkpoint | None:
+    """Newest whole checkpoint of a run. Incomplete or damaged ones are removed, with a note in the log.
+
+    Args:
+        output: Folder of the run; it need not exist.
+    """
+    for folder in reversed(_folders(output)):
+        checkpoint = _read(folder)
+        if checkpoint is not None:
+            return checkpoint
+        _log.warning("removing %s: it was not saved completely", folder)
+        shutil.rmtree(folder)
+    return None
+
+
+def keep_last(output: Path, count: int) -> None:
+    """Deletes all but the newest `count` checkpoints, markers first."""
+    for folder in _folders(output)[:-count]:
+        (folder / MARKER).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+
+
+def check_same_run(checkpoint: Checkpoint, identity: Identity) -> None:
+    """Refuses to continue a run whose recipe, data or number of processes has changed.
+
+    Raises:
+        ResumeError: Names every difference.
+    """
+    then, now = _flatten(checkpoint.identity), _flatten(plain(identity))
+    changed = [
+        f"  {key}: {then.get(key, '(absent)')!r} then, {now.get(key, '(absent)')!r} now"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+    if changed:
+        raise ResumeError(
+            f"{checkpoint.folder.parent} holds another run at step {checkpoint.step}; it cannot be continued because\n"
+            + "\n".join(changed)
+            + "\nrepeat the first command to continue that run, or choose another output folder for a new one"
+        )
+
+
+def _folders(output: Path) -> list[Path]:
+    """Checkpoint folders, whole or not, by step."""
+    found = [(int(match[1]), path) for path in output.glob("checkpoint-*") if (match := _FOLDER.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def _read(folder: Path) -> Checkpoint | None:
+    """The checkpoint in a folder, or None when anything is missing or differs from its marker."""
+    try:
+        marker = json.loads((folder / MARKER).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    for name, expected in marker["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
+            return None
+    return Checkpoint(folder, marker["step"], marker["identity"])
+
+
+def _flatten(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{path}.{key}".lstrip(".")).items()}
+    return {path: value}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Forces a file or a folder's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

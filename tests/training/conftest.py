@@ -1,0 +1,22 @@
+"""Frames to train on, and processes to train in."""
+
+import multiprocessing
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+import tiny
+
+
+@pytest.fixture(scope="session")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parquet data set of `tiny.FRAMES` frames."""
+    return tiny.write_frames(tmp_path_factory.mktemp("frames"))
+
+
+@pytest.fixture(scope="session")
+def processes() -> ForkServerContext:
+    """Processes that start at once: the server has imported everything and has computed nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny"])
+    return context

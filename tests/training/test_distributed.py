@@ -1,0 +1,57 @@
+"""Two processes under torchrun are one run: every frame exactly once per epoch, the same losses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from rgbd3d.training.logbook import read_log
+from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.recipe import Pace, frames_per_process
+from rgbd3d.training.resume import latest_complete
+
+WEIGHTS = Path("final", "pretraining", "model.safetensors")
+
+
+def seen_by(rank: int, folder: Path) -> dict[int, list[int]]:
+    lines = (folder / f"seen-{rank}.jsonl").read_text().splitlines()
+    return dict(json.loads(line) for line in lines)
+
+
+def test_two_processes_are_one_run(frames: Path, tmp_path: Path):
+    script = Path(__file__).with_name("torchrun_tiny.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run([*command, str(frames), str(tmp_path / "two")], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    halves = [seen_by(rank, tmp_path) for rank in (0, 1)]
+    passes = 2 * tiny.STEPS
+    for number in range(passes):
+        assert [len(half[number]) for half in halves] == [2, 2]
+    visits = Counter(index for number in range(passes) for half in halves for index in half[number])
+    epochs, rest = divmod(passes * 4, tiny.FRAMES)
+    assert epochs >= 3
+    assert sorted(visits) == list(range(tiny.FRAMES))
+    assert sorted(visits.values()) == [epochs] * (tiny.FRAMES - rest) + [epochs + 1] * rest
+
+    pretrain(tiny.PLAIN_CARD, str(frames), tmp_path / "one", device="cpu", pace=Pace(log_every=1))
+    for one, two in zip(read_log(tmp_path / "one"), read_log(tmp_path / "two"), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert two["loss_depth"] == pytest.approx(one["loss_depth"], rel=1e-4)
+    ours, theirs = (load_file(tmp_path / name / WEIGHTS) for name in ("one", "two"))
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], atol=2e-3, rtol=0)
+    assert latest_complete(tmp_path / "two").identity["processes"] == 2
+
+
+def test_a_batch_that_cannot_be_divided_is_refused():
+    with pytest.raises(ValueError, match=r"batch_size 4 cannot be divided among 3 processes"):
+        frames_per_process(tiny.CARD.train, 3)

@@ -1,0 +1,33 @@
+"""What each process of test_distributed.py runs: trains, and logs which frames every forward pass of its rank saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tiny
+
+from rgbd3d.training import batches
+from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.recipe import Pace
+
+
+def main(frames: str, output: Path) -> None:
+    seen = output.with_name(f"seen-{os.environ['RANK']}.jsonl")
+    deliver = batches.TrainBatches.__iter__
+
+    def logged(self: batches.TrainBatches) -> Iterator[batches.Batch]:
+        for batch in deliver(self):
+            with open(seen, "a") as file:
+                file.write(json.dumps([batch["number"], batch["index"].tolist()]) + "\n")
+            yield batch
+
+    batches.TrainBatches.__iter__ = logged  # type: ignore[method-assign]
+    pretrain(tiny.PLAIN_CARD, frames, output, device="cpu", pace=Pace(log_every=1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
