@@ -1,0 +1,210 @@
+"""The Hub folder of a model: one folder that timm, transformers and rgbd3d load, and that says what it is.
+
+Holds config.json, model.safetensors (timm's names), preprocessor_config.json, modeling_rgbd3d.py, card.yaml, README.md,
+golden.safetensors (one input, its features) and, where the whole pre-training model is known, the same in pretraining/.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rgbd3d.backbones.vit import RgbdViT, build_vit
+from rgbd3d.cards import Card, WeightFile, Weights, dump, load_card
+from rgbd3d.configuration import RgbdConfig
+from rgbd3d.modeling import RgbdForPreTraining, RgbdModel, RgbdPreTrainedModel, write_companions
+from rgbd3d.seeding import generator
+
+WEIGHTS = "model.safetensors"
+PRETRAINING = "pretraining"
+GOLDEN = "golden.safetensors"
+CARD = "card.yaml"
+
+Wrapper = TypeVar("Wrapper", bound=RgbdPreTrainedModel)
+
+
+def save_pretrained_folder(
+    model: nn.Module, card: Card, folder: str | Path, *, image: Tensor | None = None, half: bool = False
+) -> Path:
+    """Writes the Hub folder of a model; it appears whole or not at all.
+
+    Args:
+        model: A backbone, or a pre-training method: then its backbone, and the whole of it in pretraining/.
+        card: Describes it. The card in the folder pins the weights in the folder.
+        folder: Is created; a Hub folder that is there already is replaced.
+        image: Example for golden.safetensors, (1, 3, H, W) normalised; fixed noise if not given.
+        half: Store weights in half precision. Features are then those of the rounded weights, in every library.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        FileExistsError: `folder` holds something else than a Hub folder.
+    """
+    folder = Path(folder)
+    if _is_foreign(folder):
+        raise FileExistsError(f"{folder} exists and is no Hub folder; name another one or remove it")
+    backbone = model if isinstance(model, RgbdViT) else model.get_submodule("backbone")
+    with _replaced_at_once(folder) as new:
+        config = RgbdConfig.from_card(card)
+        _write_model(config, stored_weights(backbone, half), new, "RgbdModel")
+        if backbone is not model:
+            _write_model(config, stored_weights(model, half), new / PRETRAINING, "RgbdForPreTraining")
+        _write_golden(new, card, image)
+        files = {path.relative_to(new).as_posix(): _pin(path) for path in sorted(new.rglob("*.safetensors"))}
+        card = replace(card, weights=Weights(status="bundled", files=files))
+        (new / CARD).write_text(dump(card), encoding="utf-8")
+        (new / "README.md").write_text(_readme(card), encoding="utf-8")
+    return folder
+
+
+def _is_foreign(folder: Path) -> bool:
+    if not folder.is_dir():
+        return folder.exists()
+    return any(folder.iterdir()) and not (folder / CARD).exists()
+
+
+def load_backbone(folder: str | Path) -> RgbdViT:
+    """Loads the RGB backbone of a Hub folder, in single precision; every weight must be there and no other.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: config.json is none of ours, or describes another network than card.yaml.
+        RuntimeError: The weights do not fit the network.
+    """
+    section = _checked_config(Path(folder)).backbone_section
+    with torch.device("meta"):
+        model = build_vit(section)
+    _load_strictly(model, Path(folder) / WEIGHTS)
+    return model
+
+
+def load_model(folder: str | Path) -> RgbdModel:
+    """Loads the RGB backbone of a Hub folder in its Hugging Face wrapper; raises what `load_backbone` raises."""
+    return _load_wrapper(RgbdModel, Path(folder), _card_of(Path(folder)))
+
+
+def load_pretraining(folder: str | Path) -> RgbdForPreTraining:
+    """Loads the whole pre-training model of a Hub folder.
+
+    Raises:
+        FileNotFoundError: The folder holds only a backbone, or a file is missing.
+        ValueError: config.json is none of ours.
+        RuntimeError: The weights do not fit the network.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and not (folder / PRETRAINING).is_dir():
+        raise FileNotFoundError(f"{folder} holds only a backbone: it has no folder {PRETRAINING}/ with the whole model")
+    return _load_wrapper(RgbdForPreTraining, folder / PRETRAINING, _card_of(folder))
+
+
+def stored_weights(model: nn.Module, half: bool = False) -> dict[str, Tensor]:
+    """Weights as they are stored: on the CPU, contiguous, in one precision.
+
+    Positions stay in single precision: they are no weights but a table, which rgbd3d computes anew for other sizes.
+    """
+
+    def stored(name: str, value: Tensor) -> Tensor:
+        precision = torch.float16 if half and name.split(".")[-1] != "pos_embed" else torch.float32
+        return value.detach().to("cpu", precision).contiguous()
+
+    return {name: stored(name, value) for name, value in model.state_dict().items()}
+
+
+def _write_model(config: RgbdConfig, weights: dict[str, Tensor], folder: Path, architecture: str) -> None:
+    folder.mkdir(exist_ok=True)
+    config.architectures = [architecture]
+    config.save_pretrained(folder)
+    write_companions(config, folder)
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _write_golden(folder: Path, card: Card, image: Tensor | None) -> None:
+    """Golden features are those of the weights as they lie in `folder`."""
+    if image is None:
+        image = torch.randn(1, 3, *card.backbone.image_size, generator=generator(0))
+    image = image.detach().float().cpu().contiguous()
+    backbone = load_backbone(folder).eval()
+    backbone.grid(image)  # refuses a size that the patch does not divide
+    with torch.no_grad():
+        features = backbone.forward_features(image)
+    save_file({"image": image, "features": features.contiguous()}, folder / GOLDEN)
+
+
+def _load_wrapper(wrapper: type[Wrapper], folder: Path, card: Card | None) -> Wrapper:
+    _checked_config(folder)
+    _require_file(folder / WEIGHTS)
+    model: Wrapper = wrapper.from_pretrained(str(folder), dtype=torch.float32)
+    model.card = card
+    return model
+
+
+def _checked_config(folder: Path) -> RgbdConfig:
+    """Configuration of a folder, which has to agree with its card where it has one."""
+    values = json.loads(_require_file(folder / "config.json").read_text(encoding="utf-8"))
+    if values.get("model_type") != RgbdConfig.model_type:
+        raise ValueError(f"{folder / 'config.json'} is of model type {values.get('model_type')!r}, not rgbd3d")
+    config: RgbdConfig = RgbdConfig.from_dict(values)
+    card = _card_of(folder)
+    if card is not None and card.backbone != config.backbone_section:
+        raise ValueError(f"{folder}: config.json and card.yaml describe different backbones; save or download it again")
+    return config
+
+
+def _card_of(folder: Path) -> Card | None:
+    return load_card(folder / CARD) if (folder / CARD).exists() else None
+
+
+def _require_file(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {path.parent} is no whole Hub folder; save or download it again")
+    return path
+
+
+def _load_strictly(model: nn.Module, path: Path) -> None:
+    """Gives a model on the meta device the weights of a file, in single precision."""
+    state = {name: value.float() for name, value in load_file(_require_file(path)).items()}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    try:
+        model.load_state_dict(state, strict=True, assign=True)
+    except RuntimeError as error:
+        raise RuntimeError(f"{path} does not fit the network of its config.json: {error}") from error
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+
+
+def _pin(path: Path) -> WeightFile:
+    with path.open("rb") as file:
+        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+
+
+def _readme(card: Card) -> str:
+    return f"# {card.name}\n\n{card.title}\n"
+
+
+@contextmanager
+def _replaced_at_once(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place at the end; nothing is left of it after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        content = new / "new"
+        content.mkdir()
+        yield content
+        if folder.exists():
+            os.rename(folder, new / "old")
+        os.rename(content, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
