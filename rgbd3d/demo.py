@@ -1,0 +1,222 @@
+"""The main job in a few minutes: look at a checkpoint, train it on, save it, load it three ways, write a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel
+
+import rgbd3d
+from rgbd3d import registry
+from rgbd3d.cards import Augment, Card
+from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, prepare
+from rgbd3d.data.sources import Source, open_source
+from rgbd3d.data.synthrooms.write import write_dataset
+from rgbd3d.evaluation import pictures
+from rgbd3d.evaluation.pretext import pretext_losses
+from rgbd3d.evaluation.report import Report
+from rgbd3d.methods.mask3d import Completion
+from rgbd3d.seeding import generator
+from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.recipe import Pace
+from rgbd3d.types import RGBDSample
+
+MODEL = "mask3d-vitt-synthrooms"
+SHOWN = 6
+HELD_OUT = 32
+BATCH_SIZE = 32
+SCALE = 2
+"""Pictures are shown at twice the size of the network's input."""
+
+TOLERANCE = 1e-5
+"""Largest difference of features between libraries."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the demo works on.
+
+    Attributes:
+        title: For the report.
+        spec: What `rgbd3d pretrain --data` takes.
+        train: Frames to continue pre-training on.
+        held_out: Frames to look at and to measure on.
+    """
+
+    title: str
+    spec: str
+    train: Source
+    held_out: list[RGBDSample]
+
+
+def demo(frames: str | None, output: Path, steps: int) -> Path:
+    """Runs the demo.
+
+    Args:
+        frames: Any data source with depth; None renders rooms.
+        output: Folder of everything that is written.
+        steps: Optimiser steps of the visible training run.
+
+    Returns:
+        Path of the report.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    card = registry.get_card(MODEL)
+    data = _rendered(output) if frames is None else _given(frames)
+    report = Report("rgbd3d demo", f"{MODEL} on {data.title}")
+    model = registry.create_model(MODEL, task="pretraining", pretrained=True).method.eval()
+    before = _show(report, model, card, data)
+    folder, curve = _continue(card, data, output, steps, model)
+    after = pretext_losses(registry.from_pretrained(folder, "pretraining").method, card, data.held_out, seed=0)
+    report.section("Pre-training continued", f"{steps} steps of {BATCH_SIZE} frames, from the checkpoint.")
+    report.image_file(curve, "Loss of each step. A run this short shows that training works, not what it can reach.")
+    report.table(
+        ("normalised-depth loss on held-out frames", ""),
+        [
+            ("predicting each patch's mean", before["mean_predictor"]),
+            ("checkpoint", before["loss"]),
+            ("after the short run", after["loss"]),
+        ],
+    )
+    _load_three_ways(report, folder, card, data.held_out)
+    commands = _next_commands(folder, data)
+    report.section("What to type next")
+    report.commands(commands)
+    path = output / "report.html"
+    report.write(path)
+    print(f"\nreport: {path.resolve()}\n\nnext:\n  " + "\n  ".join(commands))
+    return path
+
+
+def _rendered(output: Path) -> Frames:
+    """Two small sets of rooms: one to train on, one to look at."""
+    train, val = output / "rooms", output / "rooms-val"
+    write_dataset(train, "train", scenes=40, frames_per_scene=8, size=(120, 160), workers=2)
+    write_dataset(val, "val", scenes=8, frames_per_scene=4, size=(120, 160), workers=2)
+    held_out = open_source(val, split="val")
+    return Frames(
+        title=f"rooms rendered by synthrooms: {len(open_source(train))} frames to train on, {len(held_out)} of other rooms",
+        spec=str(train),
+        train=open_source(train),
+        held_out=[held_out[i] for i in range(len(held_out))],
+    )
+
+
+def _given(spec: str) -> Frames:
+    """The caller's frames; some spread over the whole source are looked at."""
+    source = open_source(spec)
+    if len(source) < SHOWN:
+        raise ValueError(f"{spec} has {len(source)} frames; the demo needs at least {SHOWN}")
+    shown = np.linspace(0, len(source) - 1, min(HELD_OUT, len(source))).round().astype(int)
+    return Frames(
+        title=f"{len(source)} frames of {spec}", spec=spec, train=source, held_out=[source[int(i)] for i in shown]
+    )
+
+
+def _show(report: Report, model: nn.Module, card: Card, data: Frames) -> dict[str, float]:
+    """Adds what the checkpoint sees, predicts and encodes."""
+    indices = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int)
+    samples = [data.held_out[i] for i in indices]
+    batch = prepare(samples, Augment(), card.backbone.image_size, generator(0))
+    completion = model.complete(
+        batch["image"], batch["depth"], depth_metres=batch["depth_metres"], generator=generator(1)
+    )
+    features = model.backbone.forward_intermediates(batch["image"], indices=1, norm=True, intermediates_only=True)[0]
+    maps = pictures.principal_components(features, card.backbone.image_size)
+    rows = [
+        [*_panels(card, batch["image"][i], batch["depth_metres"][i], completion, i), maps[i]]
+        for i in range(len(samples))
+    ]
+    report.section(
+        "What it learnt",
+        f"The encoders see {card.objective.keep_rgb:.0%} of the image patches and {card.objective.keep_depth:.0%} of "
+        "the depth patches; the decoder completes the depth map.",
+    )
+    report.picture(
+        pictures.grid(
+            [[pictures.enlarge(p, SCALE) for p in row] for row in rows],
+            ("image", "seen of the image", "seen of the depth", "completed depth", "true depth", "features (PCA)"),
+        ),
+        "Completed depth takes the mean and spread of each patch from the truth, as in the figures of MAE and Mask3D: "
+        "judge the structure, not the absolute depth. Black: not measured. The last column shows the first three principal "
+        "components of the features of the whole image.",
+    )
+    return pretext_losses(model, card, data.held_out, seed=0)
+
+
+def _panels(card: Card, image: Tensor, depth: Tensor, completion: Completion, index: int) -> list[pictures.Picture]:
+    """Image, what is seen of it and of the depth, the completed depth, and the truth, of one frame."""
+    color = pictures.color_image(denormalize(image))
+    near, far = pictures.depth_range(depth)
+    truth, completed = (pictures.color_depth(d, near, far) for d in (depth, completion.depth[index]))
+    seen = {name: mask[index] for name, mask in completion.masks.items()}
+    patch = card.backbone.patch_size
+    return [
+        color,
+        pictures.hide_patches(color, seen["rgb"], patch),
+        pictures.hide_patches(truth, seen["depth"], patch),
+        completed,
+        truth,
+    ]
+
+
+def _continue(card: Card, data: Frames, output: Path, steps: int, start: nn.Module) -> tuple[Path, Path]:
+    """Continues pre-training from the whole checkpoint; returns the exported folder and the curve."""
+    overrides = (
+        f"train.max_steps={steps}",
+        f"train.batch_size={BATCH_SIZE}",
+        f"train.optimizer.lr={card.train.optimizer.lr / 10}",
+        f"train.schedule.warmup={max(1, steps // 10)}",
+        "train.precision=fp32",
+    )
+    run = output / "run"
+    folder = pretrain(card, data.spec, run, overrides, start=start, pace=Pace(log_every=1))
+    return folder, run / "loss.png"
+
+
+def _load_three_ways(report: Report, folder: Path, card: Card, samples: list[RGBDSample]) -> None:
+    """Loads the exported folder with rgbd3d, timm and transformers and compares their features.
+
+    Raises:
+        RuntimeError: They differ by more than 1e-5.
+    """
+    image = prepare(samples[:4], Augment(), card.backbone.image_size, generator(0))["image"]
+    with torch.inference_mode():
+        features = {
+            f'rgbd3d.from_pretrained("{folder}")': rgbd3d.from_pretrained(folder).eval()(image).last_hidden_state,
+            f'timm.create_model("local-dir:{folder}", pretrained=True)': timm.create_model(
+                f"local-dir:{folder}", pretrained=True
+            )
+            .eval()
+            .forward_features(image),
+            f'AutoModel.from_pretrained("{folder}")': AutoModel.from_pretrained(folder).eval()(image).last_hidden_state,
+        }
+    ours = next(iter(features.values()))
+    rows = [(name, (value - ours).abs().max().item()) for name, value in features.items()]
+    report.section(
+        "One folder, three libraries", "Largest difference of the features of four frames to the first line."
+    )
+    report.table(("loaded with", "difference"), rows)
+    worst = max(difference for _, difference in rows)
+    if worst > TOLERANCE:
+        raise RuntimeError(f"the three libraries disagree by {worst:.2e} on {folder}; please report this")
+
+
+def _next_commands(folder: Path, data: Frames) -> list[str]:
+    return [
+        f"rgbd3d verify {folder}",
+        f"rgbd3d info {MODEL}",
+        f"rgbd3d pretrain {MODEL} --data {data.spec} --output runs/mine",
+        f"rgbd3d push {folder} YOUR_NAME/my-mask3d",
+    ]
+
+
+def denormalize(image: Tensor) -> Tensor:
+    """ImageNet-normalised (3, H, W) -> uint8."""
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
