@@ -6,10 +6,42 @@ unknown key, a wrong type or a missing field is a `CardError` that names file an
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
-from rgbd3d.objectives import Objective
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from rgbd3d import strict_yaml
+from rgbd3d.objectives import OBJECTIVES, Objective
+from rgbd3d.optimization import SGD, AdamW, Cosine, Exponential, Train, WarmupStableDecay
+from rgbd3d.strict_yaml import require
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Augment",
+    "Backbone",
+    "Card",
+    "CardError",
+    "Cosine",
+    "Data",
+    "Exponential",
+    "License",
+    "Measured",
+    "Render",
+    "Reported",
+    "Train",
+    "WarmupStableDecay",
+    "WeightFile",
+    "Weights",
+    "dump",
+    "load_card",
+    "parse",
+    "with_overrides",
+]
 
 # --------------------------------------------------------------------------------------------------- architecture
 
@@ -23,7 +55,8 @@ class Backbone:
         patch_size: Pixels per patch side.
         image_size: (height, width) of pre-training; any multiple of the patch works later.
         class_token: Whether the encoder has one (MAE's weights do).
-        parameters: Number of parameters; a test compares it with the built model.
+        parameters: Number of trainable parameters (fixed positions don't count); a test counts the built
+            model's.
     """
 
     architecture: Literal["vit_tiny", "vit_small", "vit_base", "vit_large"]
@@ -31,6 +64,15 @@ class Backbone:
     image_size: tuple[int, int]
     class_token: bool
     parameters: int
+
+    def __post_init__(self) -> None:
+        require(self.patch_size > 0, "patch_size", "should be positive")
+        require(
+            all(side > 0 and side % self.patch_size == 0 for side in self.image_size),
+            "image_size",
+            f"should be (height, width), both multiples of patch_size = {self.patch_size}",
+        )
+        require(self.parameters > 0, "parameters", "should be the number of parameters of the backbone")
 
 
 # ----------------------------------------------------------------------------------------------------------- data
@@ -49,6 +91,11 @@ class Render:
     scenes: int
     frames_per_scene: int
     size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "frames_per_scene"):
+            require(getattr(self, name) > 0, name, "should be positive")
+        require(min(self.size) > 0, "size", "should be (height, width) in pixels, both positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +116,18 @@ class Augment:
     blur: float = 0.0
     depth_holes: float = 0.0
 
+    def __post_init__(self) -> None:
+        smallest, largest = self.crop_scale
+        require(
+            0 < smallest <= largest <= 1,
+            "crop_scale",
+            "should be (smallest, largest) area, 0 < smallest <= largest <= 1",
+        )
+        for name in ("flip", "blur"):
+            require(0 <= getattr(self, name) <= 1, name, "should be a probability in 0..1")
+        require(0 <= self.depth_holes <= 0.5, "depth_holes", "should be an expected fraction in 0..0.5")
+        require(0 <= self.color_jitter <= 1, "color_jitter", "should be a strength in 0..1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -88,83 +147,13 @@ class Data:
     render: Render | None = None
     augment: Augment = Augment()
 
-
-# ------------------------------------------------------------------------------------------------------- training
-
-
-@dataclass(frozen=True, kw_only=True)
-class SGD:
-    """torch.optim.SGD."""
-
-    name: Literal["sgd"]
-    lr: float
-    momentum: float
-    weight_decay: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdamW:
-    """torch.optim.AdamW; one-dimensional parameters and tokens are not decayed."""
-
-    name: Literal["adamw"]
-    lr: float
-    betas: tuple[float, float]
-    weight_decay: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exponential:
-    """lr x gamma after every `every` optimiser steps (Mask3D §4.1)."""
-
-    name: Literal["exponential"]
-    gamma: float
-    every: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cosine:
-    """Linear warm-up, then half a cosine to zero. `warmup` is a fraction of all steps."""
-
-    name: Literal["cosine"]
-    warmup: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class WarmupStableDecay:
-    """Linear warm-up, constant, then a decay to zero. `warmup` is in steps, `decay` a fraction of all steps."""
-
-    name: Literal["warmup-stable-decay"]
-    warmup: int
-    decay: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """How it is trained. Exactly one of `epochs` and `max_steps` is given.
-
-    Attributes:
-        optimizer: Optimiser and its constants.
-        schedule: Learning-rate schedule over optimiser steps.
-        batch_size: Frames per forward pass, over all processes.
-        accumulate: Forward passes per optimiser step.
-        epochs: Passes over the data.
-        max_steps: Optimiser steps.
-        precision: Autocast type.
-        clip_grad_norm: Largest gradient norm, or none.
-        seed: Seeds initialisation, data order, augmentation and masks.
-        threads: CPU threads; part of the recipe because sums depend on it. None leaves it to torch.
-    """
-
-    optimizer: SGD | AdamW
-    schedule: Exponential | Cosine | WarmupStableDecay
-    batch_size: int
-    accumulate: int = 1
-    epochs: int | None = None
-    max_steps: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
-    clip_grad_norm: float | None = None
-    seed: int = 0
-    threads: int | None = None
+    def __post_init__(self) -> None:
+        require(self.every > 0, "every", "should be positive: every k-th frame is taken")
+        rendered = self.source == "synthrooms"
+        require(rendered or self.render is None, "render", f"belongs to source synthrooms only, not {self.source!r}")
+        require(
+            not rendered or self.render is not None, "render", "is needed for source synthrooms: scenes, frames, size"
+        )
 
 
 # --------------------------------------------------------------------------------------------- weights and numbers
@@ -182,14 +171,19 @@ class WeightFile:
     sha256: str
     bytes: int
 
+    def __post_init__(self) -> None:
+        require(re.fullmatch("[0-9a-f]{64}", self.sha256) is not None, "sha256", "should be 64 lower-case hex digits")
+        require(self.bytes > 0, "bytes", "should be the size of the file")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """Where the weights are.
 
     Attributes:
-        status: "bundled" (inside the package), "hub" (repo, revision and hashes below) or "recipe" (nobody has trained
-            it yet: asking for pre-trained weights is an error that names the command which trains it).
+        status: "bundled" (beside the card: in the package or in its Hub folder), "hub" (repo, revision and hashes
+            below) or "recipe" (nobody has trained it yet: asking for pre-trained weights is an error that names the
+            command which trains it).
         repo: Hub repository, for status "hub".
         revision: 40-hex commit, for status "hub".
         files: Path within the folder -> pinned file; `model.safetensors` is the backbone with timm's names.
@@ -199,6 +193,30 @@ class Weights:
     repo: str | None = None
     revision: str | None = None
     files: dict[str, WeightFile] | None = None
+
+    def __post_init__(self) -> None:
+        if self.status == "hub":
+            require(self.repo is not None, "repo", "is needed for status hub: owner/name")
+            require(
+                re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None,
+                "revision",
+                "should be a commit of 40 lower-case hex digits, never a branch or tag: those can move",
+            )
+        else:
+            require(self.repo is None, "repo", f"belongs to status hub only, not {self.status}")
+            require(self.revision is None, "revision", f"belongs to status hub only, not {self.status}")
+        if self.status == "recipe":
+            require(self.files is None, "files", "cannot be given for status recipe: nobody has trained it yet")
+        else:
+            require("model.safetensors" in (self.files or {}), "files", "should pin model.safetensors, the backbone")
+        for name in self.files or {}:
+            path = PurePosixPath(name)
+            inside = not path.is_absolute() and ".." not in path.parts and "\\" not in name
+            require(
+                inside and path.suffix == ".safetensors",
+                "files",
+                f"names {name!r}: only *.safetensors within the folder",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +230,10 @@ class License:
 
     weights: str
     data: str
+
+    def __post_init__(self) -> None:
+        require(self.weights.strip() != "", "weights", "should state the licence of the weights")
+        require(self.data.strip() != "", "data", "should state the terms of the training data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +324,100 @@ class Card:
     departures: tuple[str, ...] = ()
     tolerance: float | None = None
 
+    def __post_init__(self) -> None:
+        plain_name = re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name) is not None
+        require(plain_name, "name", f"is {self.name!r}; it should be lower-case letters, digits, '.', '_' and '-'")
+        require(self.method in OBJECTIVES, "method", f"is {self.method!r}; known: {', '.join(OBJECTIVES)}")
+        require(isinstance(self.objective, OBJECTIVES[self.method]), "objective", f"is not that of {self.method}")
+        require(self.init != self.name, "init", "is the card itself")
+        require(self.tolerance is None or self.tolerance > 0, "tolerance", "should be positive")
+
+
+# --------------------------------------------------------------------------------------------------- cards <-> YAML
+
 
 class CardError(ValueError):
     """A card that cannot be read; the message starts with file:line."""
+
+
+def load_card(path: str | Path) -> Card:
+    """Reads one card.
+
+    Raises:
+        CardError: The file is no valid card; the message says where and what to do.
+        FileNotFoundError: There is no such file.
+    """
+    path = Path(path)
+    if path.stat().st_size > strict_yaml.MAX_BYTES:
+        raise CardError(f"{path}:1: larger than {strict_yaml.MAX_BYTES // 1024} kB: not a card")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CardError(f"{path}:1: not UTF-8 text: not a card") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, origin: str = "card") -> Card:
+    """Reads a card from text; `origin` stands for the file in messages.
+
+    Raises:
+        CardError: See `load_card`.
+    """
+    try:
+        return _read_card(strict_yaml.compose(text, origin))
+    except strict_yaml.SchemaError as error:
+        raise CardError(str(error)) from None
+
+
+def dump(card: Card) -> str:
+    """Complete YAML of a card, defaults written out; `parse(dump(card)) == card`."""
+    return strict_yaml.dump(card)
+
+
+def with_overrides(card: Card, overrides: Sequence[str]) -> Card:
+    """A card with some values replaced, checked like one read from a file.
+
+    `train.epochs` and `train.max_steps` exclude each other: setting one drops the card's other.
+
+    Args:
+        card: Is not changed.
+        overrides: `dotted.path=value` with the value in YAML, for example `train.max_steps=100` or
+            `objective.targets=[depth, rgb]`.
+
+    Raises:
+        CardError: No such key, or a value that the card refuses.
+    """
+    try:
+        root = strict_yaml.compose(dump(card), card.name)
+        for override in overrides:
+            _replace_node(root, override)
+        return _read_card(root)
+    except strict_yaml.SchemaError as error:
+        raise CardError(str(error)) from None
+
+
+def _read_card(node: Node) -> Card:
+    def objective_type(cls: type, nodes: dict[str, Node]) -> dict[str, Any]:
+        if cls is not Card:
+            return {}
+        method = strict_yaml.read(nodes["method"], Literal[tuple(OBJECTIVES)], "method")
+        return {"objective": OBJECTIVES[method]}
+
+    card: Card = strict_yaml.read(node, Card, field_types=objective_type)
+    return card
+
+
+def _replace_node(root: Node, override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise strict_yaml.SchemaError(f"override {override!r} should look like train.max_steps=100")
+    value = strict_yaml.compose(text or "''", f"override {override!r}")
+    *parents, key = path.strip().split(".")
+    node = root
+    for depth, parent in enumerate(parents):
+        node = strict_yaml.mapping(node, ".".join(parents[:depth])).get(parent, ScalarNode("", ""))
+    if not isinstance(node, MappingNode):
+        raise strict_yaml.SchemaError(f"override {override!r}: the card has no section {'.'.join(parents)!r}")
+    exclusive = {"epochs": "max_steps", "max_steps": "epochs"}.get(key) if parents == ["train"] else None
+    node.value = [(k, v) for k, v in node.value if k.value not in (key, exclusive)]
+    node.value.append((ScalarNode("tag:yaml.org,2002:str", key, value.start_mark, value.end_mark), value))

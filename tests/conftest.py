@@ -1,6 +1,7 @@
 """Where the reference data lies: `RGBD3D_SHARED`, or the folder `shared` beside the repository."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,17 @@ def _folder(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference data not found: {folder} (set RGBD3D_SHARED)")
     return folder
+
+
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """Cards that the test registers are forgotten after it."""
+    from rgbd3d import registry
+
+    before = dict(registry._known())
+    yield
+    registry._known().clear()
+    registry._known().update(before)
 
 
 @pytest.fixture(scope="session")

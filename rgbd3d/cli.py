@@ -1,0 +1,273 @@
+"""The command line: parses arguments and calls one function of the package per command. No torch at the top."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rgbd3d
+from rgbd3d import registry
+from rgbd3d.cards import load_card, with_overrides
+
+if TYPE_CHECKING:
+    from rgbd3d.cards import Card
+
+DEBUG = "RGBD3D_DEBUG"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: Of the command line; by default those of this process.
+
+    Returns:
+        0; 1 if a check failed; 2 after an error of the user's, printed as one message without a traceback
+        (RGBD3D_DEBUG=1 shows it); 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except KeyboardInterrupt as stop:
+        print(f"stopped. {stop}".rstrip(), file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
+        return 0
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1" or not _is_users(error):
+            raise
+        print(f"rgbd3d: {error}", file=sys.stderr)
+        return 2
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether the message alone helps: wrong input, a missing file, the network, or an error class of this package."""
+    ours = any(cls.__module__.startswith("rgbd3d.") for cls in type(error).__mro__)
+    return ours or isinstance(error, (ValueError, OSError))
+
+
+# -------------------------------------------------------------------------------------------------------- commands
+
+
+def _list(options: argparse.Namespace) -> None:
+    from rgbd3d.zoo import text_table
+
+    names = registry.list_models(options.pattern, pretrained=options.pretrained or None, method=options.method)
+    if not names:
+        raise registry.UnknownModelError(f"no card matches {options.pattern!r}; `rgbd3d list` shows all")
+    print(text_table([registry.get_card(name) for name in names]))
+
+
+def _info(options: argparse.Namespace) -> None:
+    print(registry.model_info(options.name))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from rgbd3d.demo import demo
+
+    demo(options.frames, options.output, options.steps)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    card = _recipe(options.card)
+    with_overrides(card, options.set)  # a typo is reported before torch is imported
+    from rgbd3d.training.pretrain import pretrain
+
+    output = options.output or Path("runs") / card.name
+    pretrain(
+        card,
+        options.data,
+        output,
+        options.set,
+        workers=options.workers,
+        resume=not options.no_resume,
+        device=options.device,
+    )
+
+
+def _recipe(text: str) -> Card:
+    return load_card(text) if text.endswith((".yaml", ".yml")) else registry.get_card(text)
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    registry.get_card(options.name)
+    from rgbd3d.training.reproduce import reproduce
+
+    report = reproduce(
+        options.name,
+        options.output or Path("runs") / f"{options.name}-reproduced",
+        data=options.data,
+        steps=options.steps,
+        workers=options.workers,
+        device=options.device,
+    )
+    print(report)
+    return 0 if report.ok else 1
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from rgbd3d.evaluation.evaluate import evaluate
+
+    result = evaluate(
+        options.name,
+        options.protocol,
+        options.data,
+        split=options.split,
+        seeds=range(options.seeds),
+        pretrained=not options.random_init,
+        output=options.output,
+    )
+    print(result)
+
+
+def _data_list(options: argparse.Namespace) -> None:
+    from rgbd3d.data.catalog import text_table
+
+    print(text_table())
+
+
+def _data_render(options: argparse.Namespace) -> None:
+    from rgbd3d.data.synthrooms.write import write_dataset
+
+    write_dataset(
+        options.out, options.split, options.scenes, options.frames, tuple(options.size), workers=options.workers
+    )
+    print(f"\nnext: rgbd3d data inspect {options.out} --split {options.split}")
+
+
+def _data_inspect(options: argparse.Namespace) -> None:
+    from rgbd3d.data.inspect import inspect
+
+    print(inspect(options.source, options.split, options.sheet))
+
+
+def _push(options: argparse.Namespace) -> None:
+    from rgbd3d.hub import push
+
+    commit = push(options.folder, options.repo, private=options.private, branch=options.branch)
+    print(f'pushed as commit {commit}\nnext: rgbd3d.from_pretrained("{options.repo}", revision="{commit}")')
+
+
+def _pull(options: argparse.Namespace) -> None:
+    from rgbd3d.hub import pull
+
+    folder = pull(options.repo, revision=options.revision, output=options.output)
+    print(f"verified: {folder}\nnext: rgbd3d.from_pretrained({str(folder)!r})")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from rgbd3d.hub import verify
+
+    report = verify(options.source, options.revision)
+    print(report)
+    return 0 if report.ok else 1
+
+
+# ---------------------------------------------------------------------------------------------------------- parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rgbd3d", description=rgbd3d.__doc__)
+    parser.add_argument("--version", action="version", version=f"rgbd3d {rgbd3d.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_zoo_commands(commands)
+    _add_training_commands(commands)
+    data = commands.add_parser("data", help="data sets: list, render, inspect")
+    _add_data_commands(data.add_subparsers(required=True, metavar="COMMAND"))
+    _add_hub_commands(commands)
+    return parser
+
+
+def _add(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_zoo_commands(commands: Any) -> None:
+    command = _add(commands, "list", _list, "the models and whether they have weights")
+    command.add_argument("pattern", nargs="?", default="*", help="shell-style, for example 'mask3d-*'")
+    command.add_argument("--pretrained", action="store_true", help="only those with weights")
+    command.add_argument("--method", help="only those of a method, for example mask3d")
+    command = _add(commands, "info", _info, "what the card of a model says")
+    command.add_argument("name", metavar="NAME")
+    command = _add(commands, "demo", _demo, "look at a checkpoint, train it on, load it three ways, write a report")
+    command.add_argument("--frames", metavar="SOURCE", help="RGB-D frames; default: rendered rooms")
+    command.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR")
+    command.add_argument("--steps", type=int, default=60, help="optimiser steps of the visible run (default: 60)")
+
+
+def _add_training_commands(commands: Any) -> None:
+    command = _add(
+        commands, "pretrain", _pretrain, "train a card by its recipe; the same command continues a stopped run"
+    )
+    command.add_argument("card", metavar="CARD", help="name of a card, or a file ending in .yaml")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="for example train.max_steps=100"
+    )
+    command.add_argument("--no-resume", action="store_true", help="refuse a folder that holds a run already")
+    _add_run_options(command, "runs/NAME")
+    command = _add(commands, "reproduce", _reproduce, "train a published card again from its recipe and compare")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--steps", type=int, metavar="N", help="compare the losses of the first steps only")
+    _add_run_options(command, "runs/NAME-reproduced")
+    command = _add(commands, "evaluate", _evaluate, "measure a model by a protocol")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--protocol", required=True, help="for example nyuv2-train795/probe")
+    command.add_argument("--data", required=True, metavar="SOURCE")
+    command.add_argument("--split", default="train")
+    command.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds, counted from 0")
+    command.add_argument("--random-init", action="store_true", help="the baseline: the same network, not pre-trained")
+    command.add_argument("--output", type=Path, metavar="DIR", help="write the result as JSON here")
+
+
+def _add_run_options(command: argparse.ArgumentParser, output: str) -> None:
+    command.add_argument(
+        "--data", metavar="SOURCE", help="folder or hf://datasets/OWNER/NAME@REVISION; default: rendered"
+    )
+    command.add_argument("--output", type=Path, metavar="DIR", help=f"default: {output}")
+    command.add_argument("--workers", type=int, default=0, help="loader processes; the result doesn't depend on it")
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
+def _add_data_commands(commands: Any) -> None:
+    _add(commands, "list", _data_list, "the data sets that cards name, their terms and how to get them")
+    command = _add(commands, "render", _data_render, "render rooms with synthrooms; goes on where it was stopped")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.add_argument("--scenes", type=int, required=True, metavar="N", help="rooms")
+    command.add_argument("--frames", type=int, default=8, metavar="N", help="views per room (default: 8)")
+    command.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
+    command.add_argument("--split", choices=["train", "val", "test"], default="train", help="no room is in two splits")
+    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    command = _add(commands, "inspect", _data_inspect, "what a data source holds")
+    command.add_argument("source", metavar="SOURCE", help="folder or hf://datasets/OWNER/NAME@REVISION")
+    command.add_argument("--split", default="train")
+    command.add_argument("--sheet", type=Path, metavar="FILE.png", help="also write a contact sheet")
+
+
+def _add_hub_commands(commands: Any) -> None:
+    command = _add(commands, "push", _push, "upload a model folder to the Hub as one commit")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command.add_argument("repo", metavar="OWNER/NAME")
+    command.add_argument("--private", action="store_true")
+    command.add_argument("--branch", default="main")
+    command = _add(commands, "pull", _pull, "download a model folder from the Hub and verify it")
+    command.add_argument("repo", metavar="OWNER/NAME")
+    command.add_argument("--revision", help="commit, branch or tag (default: main)")
+    command.add_argument("--output", type=Path, metavar="DIR", help="default: the cache of huggingface_hub")
+    command = _add(commands, "verify", _verify, "check a model folder or repository: hashes, layout, promised features")
+    command.add_argument("source", metavar="FOLDER|OWNER/NAME")
+    command.add_argument("--revision", help="commit, branch or tag (default: main)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

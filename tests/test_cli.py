@@ -1,0 +1,141 @@
+"""The command line: what it prints, how it fails, and that each command reaches its function."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rgbd3d import cards, registry
+from rgbd3d.cli import main
+
+NAME = "mask3d-vitt-synthrooms"
+
+
+def test_list_shows_every_card(capsys: pytest.CaptureFixture[str]):
+    assert main(["list"]) == 0
+    header, rule, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[0] == "name"
+    assert set(rule) == {"-"}
+    assert [row.split()[0] for row in rows] == registry.list_models()
+
+
+def test_list_filters(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "*vitl*", "--method", "mae"]) == 0
+    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == ["mae-vitl-imagenet"]
+    assert main(["list", "--method", "maee"]) == 2
+    assert "no card matches" in capsys.readouterr().err
+
+
+def test_info(capsys: pytest.CaptureFixture[str]):
+    assert main(["info", "mask3d-vitb-scannet"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("mask3d-vitb-scannet: Mask3D, ViT-B/16, ScanNet\n")
+    for part in ("every 25th frame", "not an official release", "mae-vitb-imagenet", "Table 14", "data terms"):
+        assert part in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_data_list(capsys: pytest.CaptureFixture[str]):
+    assert main(["data", "list"]) == 0
+    assert "synthrooms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "mask3d-vitb-scanet"], "did you mean 'mask3d-vitb-scannet'"),
+        (["info", "./mask3d-vitb-scannet"], "is a path or a Hub id"),
+        (["pretrain", NAME, "--set", "train.max_step=1"], "unknown key 'max_step' in train; did you mean 'max_steps'?"),
+        (["pretrain", NAME, "--set", "train.max_steps"], "should look like train.max_steps=100"),
+        (["pretrain", "nothing.yaml"], "nothing.yaml"),
+        (["reproduce", "nothing"], "unknown model 'nothing'"),
+        (["data", "inspect", "nowhere"], "nowhere: no such folder"),
+        (["verify", "nowhere"], "there is no folder nowhere"),
+        (["push", "nowhere", "me/x"], "there is no folder nowhere"),
+    ],
+)
+def test_errors_are_one_line_without_traceback(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.startswith("rgbd3d: ")
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RGBD3D_DEBUG", "1")
+    with pytest.raises(registry.UnknownModelError):
+        main(["info", "nothing"])
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
+    def broken(name: str) -> str:
+        raise TypeError(name)
+
+    monkeypatch.setattr(registry, "model_info", broken)
+    with pytest.raises(TypeError):
+        main(["info", NAME])
+
+
+def test_wrong_usage(capsys: pytest.CaptureFixture[str]):
+    for arguments in ([], ["lst"], ["info"], ["data"], ["data", "render"], ["pretrain", NAME, "--device", "tpu"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "usage: rgbd3d" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -u -m rgbd3d.cli info {NAME} | true"
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environment, check=False
+    )
+    assert run.stderr == ""
+    assert run.returncode == 0
+
+
+def test_a_card_file_can_be_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "mine.yaml"
+    path.write_text(cards.dump(registry.get_card(NAME)).replace("seed: 0", "seed: -1"))
+    assert main(["pretrain", str(path)]) == 2
+    assert f"rgbd3d: {path}:" in capsys.readouterr().err
+
+
+def test_render_inspect_and_pretrain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    rooms = tmp_path / "rooms"
+    render = f"data render --out {rooms} --scenes 2 --frames 2 --size 24 36 --workers 1"
+    assert main(render.split()) == 0
+    assert main(["data", "inspect", str(rooms)]) == 0
+    out = capsys.readouterr().out
+    assert "frames   4" in out
+    assert "36 x 24 (width x height)" in out
+    overrides = ["backbone.image_size=[24, 36]", "train.batch_size=2", "train.max_steps=1", "train.schedule.warmup=0"]
+    overrides += ["train.threads=1", "train.precision=fp32"]
+    options = [part for override in overrides for part in ("--set", override)]
+    assert main(["pretrain", NAME, "--data", str(rooms), *options]) == 0
+    final = Path("runs") / NAME / "final"
+    assert (final / "model.safetensors").is_file()
+    assert main(["verify", str(final)]) == 0
+    (final / "model.safetensors").write_bytes(b"x")
+    assert main(["verify", str(final)]) == 1
+
+
+def test_reports_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["evaluate", NAME, "--protocol", "nothing", "--data", "nowhere", "--random-init"]
+    assert main(arguments) == 2
+    assert "unknown protocol 'nothing'" in capsys.readouterr().err

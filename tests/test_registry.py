@@ -1,0 +1,286 @@
+"""Names lead to cards, cards to models; nothing is guessed and nothing stays random silently."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import rgbd3d
+from rgbd3d import cards, registry
+from rgbd3d.cards import Card, CardError, Weights
+from rgbd3d.folder import _pin, save_pretrained_folder, stored_weights
+from rgbd3d.hub import HubError
+from rgbd3d.methods import build_method
+from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
+from rgbd3d.registry import ModelError, NoWeightsError, UnknownModelError
+
+NAME = "mask3d-vitt-synthrooms"
+
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Card:
+    card = registry.get_card(NAME)
+    small = {"image_size": (24, 36)}
+    objective = replace(card.objective, depth_encoder_depth=1, decoder=replace(card.objective.decoder, depth=1))
+    return replace(
+        card,
+        name="tiny",
+        backbone=replace(card.backbone, **small),
+        objective=objective,
+        weights=Weights(status="recipe"),
+    )
+
+
+@pytest.fixture(scope="module")
+def method(recipe: Card) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_method(recipe)
+
+
+@pytest.fixture
+def bundled(recipe: Card, method: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A card "tiny" whose weights lie where those of the package lie; returns their folder."""
+    folder = tmp_path / "weights" / "tiny"
+    folder.mkdir(parents=True)
+    weights = stored_weights(method, half=True)
+    save_file(stored_weights(method.backbone, half=True), folder / registry.BACKBONE_FILE)
+    rest = {name: value for name, value in weights.items() if not name.startswith("backbone.")}
+    save_file(rest, folder / registry.DECODER_FILE)
+    files = {path.name: _pin(path) for path in folder.iterdir()}
+    card = replace(recipe, weights=Weights(status="bundled", files=files))
+    (tmp_path / "tiny.yaml").write_text(cards.dump(card))
+    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    registry._known()["tiny"] = tmp_path / "tiny.yaml"
+    return folder
+
+
+@pytest.fixture
+def saved(recipe: Card, method: torch.nn.Module, tmp_path: Path) -> Path:
+    return save_pretrained_folder(method, recipe, tmp_path / "saved")
+
+
+def halved(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.half().float() for name, value in module.state_dict().items() if "pos_embed" not in name}
+
+
+# --------------------------------------------------------------------------------------------------------- listing
+
+
+def test_patterns_and_filters():
+    assert rgbd3d.list_models("mask3d-vit?-scannet") == ["mask3d-vitb-scannet", "mask3d-vitl-scannet"]
+    assert rgbd3d.list_models("vitl") == ["mae-vitl-imagenet", "mask3d-vitl-scannet"]
+    assert rgbd3d.list_models(method="mae") == ["mae-vitb-imagenet", "mae-vitl-imagenet"]
+    assert rgbd3d.list_models(architecture="vit_large", source="scannet") == ["mask3d-vitl-scannet"]
+    assert rgbd3d.list_models("nothing") == []
+
+
+def test_pretrained_filter_splits_the_list(bundled: Path):
+    trained, recipes = rgbd3d.list_models(pretrained=True), rgbd3d.list_models(pretrained=False)
+    assert "tiny" in trained
+    assert "mask3d-vitb-scannet" in recipes
+    assert sorted(trained + recipes) == rgbd3d.list_models()
+
+
+def test_a_misspelt_name_suggests_the_nearest():
+    with pytest.raises(
+        UnknownModelError, match="unknown model 'mask3d-vitb-scanet'; did you mean 'mask3d-vitb-scannet'"
+    ):
+        rgbd3d.get_card("mask3d-vitb-scanet")
+    with pytest.raises(UnknownModelError, match="`rgbd3d list` shows all"):
+        rgbd3d.get_card("zzz")
+
+
+@pytest.mark.parametrize("name", [f"./{NAME}", f"/{NAME}", f"~/{NAME}", f"models/{NAME}", f"{NAME}/", f".\\{NAME}"])
+def test_a_path_is_never_taken_for_a_card(name: str):
+    for pretrained in (False, True):
+        with pytest.raises(UnknownModelError, match="is a path or a Hub id, not the name of a card"):
+            rgbd3d.create_model(name, pretrained=pretrained)
+
+
+@pytest.mark.parametrize(
+    "name", [f"./{NAME}", f"/nowhere/{NAME}", f"~/nowhere/{NAME}", f"{NAME}/", "a/b/c", Path(NAME)]
+)
+def test_a_missing_folder_is_never_taken_for_a_card(name: str | Path):
+    with pytest.raises(UnknownModelError, match="there is no folder"):
+        rgbd3d.from_pretrained(name)
+
+
+def test_a_plain_word_is_never_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UnknownModelError, match=r"to load the folder of that name write './mine'"):
+        rgbd3d.from_pretrained("mine")
+
+
+def test_model_info_names_terms_numbers_and_lineage():
+    text = rgbd3d.model_info("mask3d-vitb-scannet")
+    for part in ("mae-vitb-imagenet", "CC-BY-NC-4.0", "Table 12", "66.7", "nobody has trained it", "rgbd3d pretrain"):
+        assert part in text
+
+
+# ---------------------------------------------------------------------------------------------------------- models
+
+
+def test_an_untrained_model_follows_torchs_seed():
+    def weight(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return rgbd3d.create_model(NAME).backbone.patch_embed.proj.weight
+
+    assert torch.equal(weight(0), weight(0))
+    assert not torch.equal(weight(0), weight(1))
+
+
+def test_tasks():
+    assert isinstance(rgbd3d.create_model(NAME), RgbdModel)
+    assert isinstance(rgbd3d.create_model(NAME, "pretraining"), RgbdForPreTraining)
+    for call in (rgbd3d.create_model, rgbd3d.from_pretrained):
+        with pytest.raises(ModelError, match="unknown task 'semantic-segmentation'; there are None and 'pretraining'"):
+            call(NAME, "semantic-segmentation")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("mask3d-vitb-scannet", "`rgbd3d pretrain mask3d-vitb-scannet --data YOUR_COPY_OF_SCANNET`"),
+        ("mae-vitl-imagenet", "`rgbd3d pretrain mae-vitl-imagenet --data YOUR_COPY_OF_IMAGENET_1K`"),
+    ],
+)
+def test_a_recipe_has_no_weights(name: str, command: str):
+    for call in (
+        lambda: rgbd3d.create_model(name, pretrained=True),
+        lambda: rgbd3d.create_model(name, "pretraining", pretrained=True),
+        lambda: rgbd3d.from_pretrained(name),
+        lambda: registry.backbone_weights(name),
+    ):
+        with pytest.raises(NoWeightsError) as caught:
+            call()
+        assert command in str(caught.value)
+
+
+def test_bundled_backbone(bundled: Path, method: torch.nn.Module):
+    model = rgbd3d.create_model("tiny", pretrained=True)
+    expected = halved(method.backbone)
+    loaded = {name: value for name, value in model.backbone.state_dict().items() if "pos_embed" not in name}
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+    assert all(value.dtype == torch.float32 for value in loaded.values())
+    assert torch.equal(registry.backbone_weights("tiny")["norm.weight"].float(), expected["norm.weight"])
+
+
+def test_bundled_pretraining_model(bundled: Path, method: torch.nn.Module):
+    model = rgbd3d.from_pretrained("tiny", "pretraining")
+    loaded, expected = halved(model.method), halved(method)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "decoder.safetensors"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damaged_bundled_weights_are_refused(bundled: Path, file: str, damage: str):
+    path = bundled / file
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink() if damage == "remove" else path.write_bytes(content[: len(content) - (damage == "truncate")])
+    with pytest.raises(ModelError, match=r"the bundled weights of tiny are damaged .*; reinstall rgbd3d"):
+        rgbd3d.create_model("tiny", "pretraining", pretrained=True)
+
+
+def test_weights_that_lack_a_tensor_are_refused(bundled: Path, recipe: Card, method: torch.nn.Module):
+    weights = stored_weights(method.backbone)
+    del weights["blocks.3.attn.qkv.bias"]
+    save_file(weights, bundled / registry.BACKBONE_FILE)
+    card = registry.get_card("tiny")
+    pins = {**card.weights.files, registry.BACKBONE_FILE: _pin(bundled / registry.BACKBONE_FILE)}
+    registry._known()["tiny"].write_text(cards.dump(replace(card, weights=replace(card.weights, files=pins))))
+    registry._load_named.cache_clear()
+    with pytest.raises(RuntimeError, match=r"blocks\.3\.attn\.qkv\.bias"):
+        rgbd3d.create_model("tiny", pretrained=True)
+
+
+def test_only_the_backbone_is_published(bundled: Path):
+    card = registry.get_card("tiny")
+    pins = {registry.BACKBONE_FILE: card.weights.files[registry.BACKBONE_FILE]}
+    registry._known()["tiny"].write_text(cards.dump(replace(card, weights=replace(card.weights, files=pins))))
+    registry._load_named.cache_clear()
+    assert rgbd3d.create_model("tiny", pretrained=True)
+    with pytest.raises(NoWeightsError, match="only the backbone of tiny is published"):
+        rgbd3d.create_model("tiny", "pretraining", pretrained=True)
+
+
+def test_a_folder(saved: Path, method: torch.nn.Module):
+    model = rgbd3d.from_pretrained(saved)
+    assert isinstance(model, RgbdModel)
+    assert torch.equal(model.backbone.norm.weight, method.backbone.norm.weight)
+    assert torch.equal(model.backbone.blocks[3].mlp.fc1.weight, method.backbone.blocks[3].mlp.fc1.weight)
+    full = rgbd3d.from_pretrained(str(saved), "pretraining")
+    assert all(torch.equal(value, full.method.state_dict()[name]) for name, value in method.state_dict().items())
+
+
+def test_a_folder_without_the_pretraining_model(recipe: Card, method: torch.nn.Module, tmp_path: Path):
+    folder = save_pretrained_folder(method.backbone, recipe, tmp_path / "backbone")
+    with pytest.raises(FileNotFoundError, match="holds only a backbone"):
+        rgbd3d.from_pretrained(folder, "pretraining")
+
+
+def test_a_revision_belongs_to_the_hub(saved: Path):
+    for name in (saved, NAME):
+        with pytest.raises(ModelError, match="revision is for Hub ids"):
+            rgbd3d.from_pretrained(name, revision="main")
+
+
+def test_a_hub_id_goes_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="nobody/nothing"):
+        rgbd3d.from_pretrained("nobody/nothing", revision="0" * 40)
+
+
+# ----------------------------------------------------------------------------------------------------- registering
+
+
+def test_register_a_folder(recipe: Card, tmp_path: Path):
+    (tmp_path / "tiny.yaml").write_text(cards.dump(recipe))
+    child = replace(recipe, name="tiny-two", init="tiny")
+    (tmp_path / "tiny-two.yaml").write_text(cards.dump(child))
+    assert rgbd3d.register(tmp_path) == ["tiny", "tiny-two"]
+    assert rgbd3d.get_card("tiny") == recipe
+    assert [card.name for card in registry.lineage("tiny-two")] == ["tiny", "tiny-two"]
+    assert rgbd3d.register(tmp_path) == ["tiny", "tiny-two"], "registering twice changes nothing"
+    assert rgbd3d.list_models("tiny*") == ["tiny", "tiny-two"]
+
+
+def test_an_edited_card_is_read_again(recipe: Card, tmp_path: Path):
+    for title in ("one", "two"):
+        (tmp_path / "tiny.yaml").write_text(cards.dump(replace(recipe, title=title)))
+        rgbd3d.register(tmp_path)
+        assert rgbd3d.get_card("tiny").title == title
+
+
+def test_register_refuses(recipe: Card, tmp_path: Path, bundled: Path):
+    def refused(card: Card, file: str, message: str) -> None:
+        folder = tmp_path / file
+        folder.mkdir()
+        (folder / f"{file}.yaml").write_text(cards.dump(card))
+        before = rgbd3d.list_models()
+        with pytest.raises(CardError, match=message):
+            rgbd3d.register(folder)
+        assert rgbd3d.list_models() == before
+
+    refused(replace(recipe, name="x"), "y", "name is 'x'; it should be that of the file, 'y'")
+    refused(replace(recipe, name=NAME), NAME, f"the name '{NAME}' is taken by .*{NAME}.yaml; rename the card")
+    refused(replace(registry.get_card("tiny"), name="mine"), "mine", "bundled is for the package's own cards")
+
+
+def test_register_needs_cards_and_a_pinned_repository(tmp_path: Path):
+    with pytest.raises(ModelError, match="no card"):
+        rgbd3d.register(tmp_path)
+    with pytest.raises(ModelError, match="there is no folder"):
+        rgbd3d.register(tmp_path / "missing")
+    for revision in (None, "main"):
+        with pytest.raises(ModelError, match="cards from the Hub are pinned"):
+            rgbd3d.register("me/cards", revision=revision)
