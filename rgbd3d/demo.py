@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -15,12 +16,13 @@ import rgbd3d
 from rgbd3d import registry
 from rgbd3d.cards import Augment, Card
 from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, prepare
-from rgbd3d.data.sources import Source, open_source
+from rgbd3d.data.sources import open_source
 from rgbd3d.data.synthrooms.write import write_dataset
 from rgbd3d.evaluation import pictures
 from rgbd3d.evaluation.pretext import pretext_losses
 from rgbd3d.evaluation.report import Report
-from rgbd3d.methods.mask3d import Completion
+from rgbd3d.evaluation.transfer import final_features
+from rgbd3d.methods.mask3d import Completion, Mask3D
 from rgbd3d.seeding import generator
 from rgbd3d.training.pretrain import pretrain
 from rgbd3d.training.recipe import Pace
@@ -43,15 +45,15 @@ class Frames:
 
     Attributes:
         title: For the report.
-        spec: What `rgbd3d pretrain --data` takes.
-        train: Frames to continue pre-training on.
+        spec: What `rgbd3d pretrain --data` takes, to continue pre-training on.
         held_out: Frames to look at and to measure on.
+        measured_on: What these are, for the report.
     """
 
     title: str
     spec: str
-    train: Source
     held_out: list[RGBDSample]
+    measured_on: str
 
 
 def demo(frames: str | None, output: Path, steps: int) -> Path:
@@ -69,14 +71,14 @@ def demo(frames: str | None, output: Path, steps: int) -> Path:
     card = registry.get_card(MODEL)
     data = _rendered(output) if frames is None else _given(frames)
     report = Report("rgbd3d demo", f"{MODEL} on {data.title}")
-    model = registry.create_model(MODEL, task="pretraining", pretrained=True).method.eval()
+    model = _method(registry.create_model(MODEL, "pretraining", pretrained=True))
     before = _show(report, model, card, data)
     folder, curve = _continue(card, data, output, steps, model)
-    after = pretext_losses(registry.from_pretrained(folder, "pretraining").method, card, data.held_out, seed=0)
+    after = pretext_losses(_method(registry.from_pretrained(folder, "pretraining")), card, data.held_out, seed=0)
     report.section("Pre-training continued", f"{steps} steps of {BATCH_SIZE} frames, from the checkpoint.")
     report.image_file(curve, "Loss of each step. A run this short shows that training works, not what it can reach.")
     report.table(
-        ("normalised-depth loss on held-out frames", ""),
+        (f"normalised-depth loss on {len(data.held_out)} {data.measured_on}", ""),
         [
             ("predicting each patch's mean", before["mean_predictor"]),
             ("checkpoint", before["loss"]),
@@ -93,6 +95,13 @@ def demo(frames: str | None, output: Path, steps: int) -> Path:
     return path
 
 
+def _method(model: nn.Module) -> Mask3D:
+    """The bare method of a loaded pre-training model, ready to look at."""
+    method = model.method
+    assert isinstance(method, Mask3D)
+    return method.eval()
+
+
 def _rendered(output: Path) -> Frames:
     """Two small sets of rooms: one to train on, one to look at."""
     train, val = output / "rooms", output / "rooms-val"
@@ -100,10 +109,10 @@ def _rendered(output: Path) -> Frames:
     write_dataset(val, "val", scenes=8, frames_per_scene=4, size=(120, 160), workers=2)
     held_out = open_source(val, split="val")
     return Frames(
-        title=f"rooms rendered by synthrooms: {len(open_source(train))} frames to train on, {len(held_out)} of other rooms",
+        title=f"rendered rooms: {len(open_source(train))} frames to train on, {len(held_out)} of other rooms",
         spec=str(train),
-        train=open_source(train),
         held_out=[held_out[i] for i in range(len(held_out))],
+        measured_on="frames of rooms that were never trained on",
     )
 
 
@@ -114,11 +123,14 @@ def _given(spec: str) -> Frames:
         raise ValueError(f"{spec} has {len(source)} frames; the demo needs at least {SHOWN}")
     shown = np.linspace(0, len(source) - 1, min(HELD_OUT, len(source))).round().astype(int)
     return Frames(
-        title=f"{len(source)} frames of {spec}", spec=spec, train=source, held_out=[source[int(i)] for i in shown]
+        title=f"{len(source)} frames of {spec}",
+        spec=spec,
+        held_out=[source[int(i)] for i in shown],
+        measured_on="of the given frames, which the short run also trains on",
     )
 
 
-def _show(report: Report, model: nn.Module, card: Card, data: Frames) -> dict[str, float]:
+def _show(report: Report, model: Mask3D, card: Card, data: Frames) -> dict[str, float]:
     """Adds what the checkpoint sees, predicts and encodes."""
     indices = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int)
     samples = [data.held_out[i] for i in indices]
@@ -126,7 +138,8 @@ def _show(report: Report, model: nn.Module, card: Card, data: Frames) -> dict[st
     completion = model.complete(
         batch["image"], batch["depth"], depth_metres=batch["depth_metres"], generator=generator(1)
     )
-    features = model.backbone.forward_intermediates(batch["image"], indices=1, norm=True, intermediates_only=True)[0]
+    with torch.inference_mode():
+        features = final_features(model.backbone, batch["image"])
     maps = pictures.principal_components(features, card.backbone.image_size)
     rows = [
         [*_panels(card, batch["image"][i], batch["depth_metres"][i], completion, i), maps[i]]
@@ -134,7 +147,7 @@ def _show(report: Report, model: nn.Module, card: Card, data: Frames) -> dict[st
     ]
     report.section(
         "What it learnt",
-        f"The encoders see {card.objective.keep_rgb:.0%} of the image patches and {card.objective.keep_depth:.0%} of "
+        f"The encoders see {model.objective.keep_rgb:.0%} of the image patches and {model.objective.keep_depth:.0%} of "
         "the depth patches; the decoder completes the depth map.",
     )
     report.picture(
@@ -143,8 +156,8 @@ def _show(report: Report, model: nn.Module, card: Card, data: Frames) -> dict[st
             ("image", "seen of the image", "seen of the depth", "completed depth", "true depth", "features (PCA)"),
         ),
         "Completed depth takes the mean and spread of each patch from the truth, as in the figures of MAE and Mask3D: "
-        "judge the structure, not the absolute depth. Black: not measured. The last column shows the first three principal "
-        "components of the features of the whole image.",
+        "judge the structure, not the absolute depth. Black: not measured. The last column shows the first three "
+        "principal components of the features of the whole image.",
     )
     return pretext_losses(model, card, data.held_out, seed=0)
 
@@ -173,6 +186,7 @@ def _continue(card: Card, data: Frames, output: Path, steps: int, start: nn.Modu
         f"train.optimizer.lr={card.train.optimizer.lr / 10}",
         f"train.schedule.warmup={max(1, steps // 10)}",
         "train.precision=fp32",
+        "train.threads=2",
     )
     run = output / "run"
     folder = pretrain(card, data.spec, run, overrides, start=start, pace=Pace(log_every=1))
@@ -186,18 +200,18 @@ def _load_three_ways(report: Report, folder: Path, card: Card, samples: list[RGB
         RuntimeError: They differ by more than 1e-5.
     """
     image = prepare(samples[:4], Augment(), card.backbone.image_size, generator(0))["image"]
+    ours = rgbd3d.from_pretrained(folder).eval()
+    by_timm = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    assert isinstance(by_timm, VisionTransformer)
+    by_transformers = AutoModel.from_pretrained(folder).eval()
     with torch.inference_mode():
         features = {
-            f'rgbd3d.from_pretrained("{folder}")': rgbd3d.from_pretrained(folder).eval()(image).last_hidden_state,
-            f'timm.create_model("local-dir:{folder}", pretrained=True)': timm.create_model(
-                f"local-dir:{folder}", pretrained=True
-            )
-            .eval()
-            .forward_features(image),
-            f'AutoModel.from_pretrained("{folder}")': AutoModel.from_pretrained(folder).eval()(image).last_hidden_state,
+            f'rgbd3d.from_pretrained("{folder}")': ours(image).last_hidden_state,
+            f'timm.create_model("local-dir:{folder}", pretrained=True)': by_timm.forward_features(image),
+            f'AutoModel.from_pretrained("{folder}")': by_transformers(image).last_hidden_state,
         }
-    ours = next(iter(features.values()))
-    rows = [(name, (value - ours).abs().max().item()) for name, value in features.items()]
+    first = next(iter(features.values()))
+    rows = [(name, (value - first).abs().max().item()) for name, value in features.items()]
     report.section(
         "One folder, three libraries", "Largest difference of the features of four frames to the first line."
     )

@@ -108,10 +108,12 @@ _DYNAMIC_BATCH = {INPUT: {0: torch.export.Dim("batch")}}
 class _Encoder(nn.Module):
     """A copy of the backbone on the CPU, in single precision, with named input and outputs."""
 
+    backbone: RgbdViT
+
     def __init__(self, model: nn.Module):
         super().__init__()
-        backbone = model if isinstance(model, RgbdViT) else model.get_submodule("backbone")
-        self.backbone: Any = copy.deepcopy(backbone).cpu().float().eval().requires_grad_(False)
+        backbone: Any = model if isinstance(model, RgbdViT) else model.get_submodule("backbone")
+        self.backbone = copy.deepcopy(backbone).cpu().float().eval().requires_grad_(False)
         self.backbone.set_grad_checkpointing(False)
         self.eval()
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from rgbd3d.backbones.vit import RgbdViT, build_vit
 from rgbd3d.cards import Card, WeightFile, Weights, dump, load_card
 from rgbd3d.configuration import RgbdConfig
+from rgbd3d.model_card import render
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel, RgbdPreTrainedModel, write_companions
 from rgbd3d.seeding import generator
 
@@ -66,7 +67,7 @@ def save_pretrained_folder(
         files = {path.relative_to(new).as_posix(): _pin(path) for path in sorted(new.rglob("*.safetensors"))}
         card = replace(card, weights=Weights(status="bundled", files=files))
         (new / CARD).write_text(dump(card), encoding="utf-8")
-        (new / "README.md").write_text(_readme(card), encoding="utf-8")
+        (new / "README.md").write_text(render(card), encoding="utf-8")
     return folder
 
 
@@ -128,7 +129,7 @@ def _write_model(config: RgbdConfig, weights: dict[str, Tensor], folder: Path, a
     config.architectures = [architecture]
     config.save_pretrained(folder)
     write_companions(config, folder)
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    _write_tensors(weights, folder / WEIGHTS)
 
 
 def _write_golden(folder: Path, card: Card, image: Tensor | None) -> None:
@@ -140,7 +141,11 @@ def _write_golden(folder: Path, card: Card, image: Tensor | None) -> None:
     backbone.grid(image)  # refuses a size that the patch does not divide
     with torch.no_grad():
         features = backbone.forward_features(image)
-    save_file({"image": image, "features": features.contiguous()}, folder / GOLDEN)
+    _write_tensors({"image": image, "features": features.contiguous()}, folder / GOLDEN)
+
+
+def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    path.write_bytes(save(tensors, metadata={"format": "pt"}))  # safetensors' own files are for the owner's eyes only
 
 
 def _load_wrapper(wrapper: type[Wrapper], folder: Path, card: Card | None) -> Wrapper:
@@ -188,10 +193,6 @@ def _load_strictly(model: nn.Module, path: Path) -> None:
 def _pin(path: Path) -> WeightFile:
     with path.open("rb") as file:
         return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
-
-
-def _readme(card: Card) -> str:
-    return f"# {card.name}\n\n{card.title}\n"
 
 
 @contextmanager

@@ -1,16 +1,12 @@
 """Image processor for RGB-D frames: anything that holds pixels in, the tensors that the models take out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_processing_base import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, PILImageResampling, SizeDict
@@ -18,7 +14,10 @@ from transformers.processing_utils import ImagesKwargs
 
 from rgbd3d.cards import Backbone
 from rgbd3d.data.batch import standardise_depth
+from rgbd3d.data.resize import resize_nearest
 from rgbd3d.types import MILLIMETRES_PER_METRE
+
+# Annotations are not postponed in this file: transformers checks arguments by the types in `RgbdImagesKwargs`.
 
 DEPTH_NORMALIZATION = "truncated-standardization"
 PLAUSIBLE_METRES = (0.05, 50.0)
@@ -112,7 +111,7 @@ class RgbdImagesKwargs(ImagesKwargs, total=False):
     """
 
     patch_size: int
-    depth_unit: str | float
+    depth_unit: str | float | int
     depth_normalization: str
 
 
@@ -146,7 +145,7 @@ class RgbdImageProcessor(TorchvisionBackend):
         super().__init__(**kwargs)
 
     @classmethod
-    def for_backbone(cls, backbone: Backbone) -> RgbdImageProcessor:
+    def for_backbone(cls, backbone: Backbone) -> Self:
         """Processor with the patch and the image size of a card's backbone."""
         height, width = backbone.image_size
         return cls(size={"height": height, "width": width}, patch_size=backbone.patch_size)
@@ -187,7 +186,7 @@ class RgbdImageProcessor(TorchvisionBackend):
         data = dict(self._preprocess(colour, return_tensors=None, **kwargs))
         if depth is not None:
             maps = [to_metres(frame, kwargs["depth_unit"]) for frame in _depth_frames(depth, len(colour))]
-            metres = [_resize_depth(frame, size) for frame, size in zip(maps, sizes, strict=True)]
+            metres = [resize_nearest(frame, size) for frame, size in zip(maps, sizes, strict=True)]
             values = [standardise_depth(frame[None])[0] for frame in metres]
             data["depth_values"] = [frame.to(colour[0].device) for frame in values]
             data["depth_metres"] = [frame.to(colour[0].device) for frame in metres]
@@ -227,7 +226,3 @@ def _depth_frames(depth: Any, images: int) -> list[Any]:
     if len(frames) != images:
         raise ValueError(f"{images} images but {len(frames)} depth maps; every image needs its own")
     return frames
-
-
-def _resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
-    return tvf.resize(depth, list(size), interpolation=InterpolationMode.NEAREST_EXACT)

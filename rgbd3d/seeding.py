@@ -13,7 +13,8 @@ def generator(*key: int) -> torch.Generator:
         *key: Non-negative integers.
 
     Returns:
-        A freshly seeded generator; equal keys give equal streams, different keys independent ones.
+        A freshly seeded generator; equal keys give equal streams, different keys independent ones. Trailing zeros do
+        not count, so keys of different lengths need a first number that tells their purpose.
     """
     seed = np.random.SeedSequence(key).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(seed[0]) << 31 | int(seed[1]) >> 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-import torch
 from torch import Tensor
 
 IGNORE_LABEL = 255

@@ -54,6 +54,17 @@ def test_nothing_is_left_beside_the_folder(saved):
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
+def test_others_may_read_the_files(saved):
+    modes = {path.stat().st_mode & 0o777 for path in saved.rglob("*") if path.is_file()}
+    assert modes == {0o666 & ~umask()}
+
+
+def umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
 @torch.no_grad()
 def test_three_loaders_give_the_features_of_the_saved_model(saved, method):
     image = noise()

@@ -61,7 +61,7 @@ def test_config_is_strict_and_takes_keywords_only(card):
         RgbdConfig(backbone={**section, "depth": 3})
     with pytest.raises(ValueError, match="vit_huge"):
         RgbdConfig(backbone={**section, "architecture": "vit_huge"})
-    with pytest.raises(ValueError, match="contradicts itself: architecture is vit_base"):
+    with pytest.raises(ValueError, match=r"contradicts itself.*vit_base"):
         RgbdConfig(backbone=section, architecture="vit_base_patch16_224")
     with pytest.raises(ValueError, match="no pre-training method"):
         RgbdConfig(backbone=section, method="dino", objective={})

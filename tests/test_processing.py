@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from PIL import Image
 from transformers import AutoImageProcessor
 
@@ -150,8 +151,9 @@ def test_refuses_what_looks_like_another_unit(metres, convert, unit, message):
 
 def test_a_stated_unit_is_used_and_a_wrong_one_is_refused_by_the_processor(processor, image, metres):
     expected = processor(image, depth=metres, return_tensors="pt")
-    found = processor(image, depth=millimetres(metres), depth_unit="mm", return_tensors="pt")
-    torch.testing.assert_close(found["depth_metres"], expected["depth_metres"], rtol=0, atol=6e-4)
+    for unit in ("mm", 1000, 1000.0):
+        found = processor(image, depth=millimetres(metres), depth_unit=unit, return_tensors="pt")
+        torch.testing.assert_close(found["depth_metres"], expected["depth_metres"], rtol=0, atol=6e-4)
     with pytest.raises(ValueError, match="state it with depth_unit"):
         processor(image, depth=millimetres(metres))
 
@@ -198,6 +200,12 @@ def test_survives_saving(image, metres, tmp_path):
         assert isinstance(loaded, RgbdImageProcessor)
         found = loaded(image, depth=millimetres(metres), return_tensors="pt")
         assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize("wrong", [{"patch_size": "16"}, {"depth_unit": ["mm"]}, {"depth_scale": 1000}])
+def test_arguments_of_another_type_or_name_are_refused(processor, image, wrong):
+    with pytest.raises((StrictDataclassFieldValidationError, TypeError, ValueError), match=next(iter(wrong))):
+        processor(image, **wrong)
 
 
 def test_unknown_depth_normalization_is_refused(processor, image):

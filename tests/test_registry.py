@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hub_folders import publish
+from loopback_hub import LoopbackHub
 from safetensors.torch import save_file
 
 import rgbd3d
@@ -19,6 +21,7 @@ from rgbd3d.registry import ModelError, NoWeightsError, UnknownModelError
 NAME = "mask3d-vitt-synthrooms"
 
 
+pytest_plugins = ["hub_fixtures"]
 pytestmark = pytest.mark.usefixtures("own_registry")
 
 
@@ -284,3 +287,40 @@ def test_register_needs_cards_and_a_pinned_repository(tmp_path: Path):
     for revision in (None, "main"):
         with pytest.raises(ModelError, match="cards from the Hub are pinned"):
             rgbd3d.register("me/cards", revision=revision)
+
+
+# --------------------------------------------------------------------------------------------------------- the Hub
+
+
+def test_cards_and_weights_from_the_hub(
+    hub: LoopbackHub, recipe: Card, method: torch.nn.Module, saved: Path, tmp_path: Path
+):
+    weights = publish(hub, saved, name="me/tiny-weights").oid
+    files = cards.load_card(saved / "card.yaml").weights.files
+    pinned = Weights(status="hub", repo="me/tiny-weights", revision=weights, files=files)
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(cards.dump(replace(recipe, weights=pinned)))
+    commit = publish(hub, folder, name="me/cards").oid
+
+    assert rgbd3d.register("me/cards", revision=commit) == ["tiny"]
+    assert rgbd3d.list_models("tiny", pretrained=True) == ["tiny"]
+    model = rgbd3d.create_model("tiny", pretrained=True)
+    assert torch.equal(model.backbone.blocks[3].mlp.fc1.weight, method.backbone.blocks[3].mlp.fc1.weight)
+    full = rgbd3d.create_model("tiny", "pretraining", pretrained=True)
+    assert all(torch.equal(value, full.method.state_dict()[name]) for name, value in method.state_dict().items())
+    direct = rgbd3d.from_pretrained("me/tiny-weights", revision=weights)
+    assert torch.equal(direct.backbone.norm.weight, method.backbone.norm.weight)
+
+    wrong = (saved / registry.BACKBONE_FILE).read_bytes()
+    (saved / registry.BACKBONE_FILE).write_bytes(wrong[:-1] + bytes([wrong[-1] ^ 1]))
+    other = publish(hub, saved, name="me/tiny-weights").oid
+    (folder / "tiny.yaml").write_text(cards.dump(replace(recipe, weights=replace(pinned, revision=other))))
+    registry._known()["tiny"] = folder / "tiny.yaml"
+    with pytest.raises(HubError, match="sha256"):
+        rgbd3d.create_model("tiny", pretrained=True)
+
+
+def test_a_commit_that_the_hub_does_not_have(hub: LoopbackHub):
+    with pytest.raises(HubError, match="me/cards"):
+        rgbd3d.register("me/cards", revision="0" * 40)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from rgbd3d.cards import Augment
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.resize import resize_color, resize_nearest
 from rgbd3d.types import RGBDSample
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -109,24 +110,9 @@ def _crop_and_stack(
         y, x = int(top * (height - rows + 1)), int(left * (width - columns + 1))
         for key in keys:
             cropped = maps[key][..., y : y + rows, x : x + columns]
-            resized = _resize_color(cropped, size) if key == "image" else _resize_nearest(cropped, size)
+            resized = resize_color(cropped, size) if key == "image" else resize_nearest(cropped, size)
             stacks[key].append(resized.flip(-1) if flip < augment.flip else resized)
     return {key: torch.stack(stack) for key, stack in stacks.items()}
-
-
-def _resize_color(image: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(image.shape[-2:]) == tuple(size):
-        return image
-    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-
-
-def _resize_nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
-    (height, width), (rows, columns) = size, values.shape[-2:]
-    if (rows, columns) == tuple(size):
-        return values
-    y = ((torch.arange(height) + 0.5) * (rows / height)).long()
-    x = ((torch.arange(width) + 0.5) * (columns / width)).long()
-    return values.index_select(-2, y).index_select(-1, x)
 
 
 # ------------------------------------------------------------------------------------------------------------ colour
@@ -175,10 +161,6 @@ def _punch_holes(depth: Tensor, fraction: float, generator: Generator) -> Tensor
     field = F.interpolate(coarse, (height, width), mode="bilinear")
     field += 0.15 * torch.randn(field.shape, generator=generator)  # frays the edges
     hidden = 2 * fraction * torch.rand(batch, generator=generator)
-    threshold = np.array(
-        [
-            np.quantile(pixels[::7], share)
-            for pixels, share in zip(field.flatten(1).numpy(), hidden.tolist(), strict=True)
-        ]
-    )
+    fields = field.flatten(1).numpy()[:, ::7]
+    threshold = np.array([np.quantile(*pair) for pair in zip(fields, hidden.tolist(), strict=True)])
     return depth.masked_fill(field < torch.from_numpy(threshold).view(-1, 1, 1, 1), 0.0)

@@ -153,8 +153,8 @@ def decode_depth(
     # More than half of the measured pixels beyond the limit, which is the median in a tenth of its time.
     if 2 * np.count_nonzero(sparse > _IMPLAUSIBLE_METRES) > np.count_nonzero(sparse):
         raise DataError(
-            f"{where}: the median depth would be {np.median(sparse[sparse > 0]):.0f} m at {units_per_metre:g} units per "
-            "metre: this looks like another unit; state the right one"
+            f"{where}: the median depth would be {np.median(sparse[sparse > 0]):.0f} m at {units_per_metre:g} units "
+            "per metre: this looks like another unit; state the right one"
         )
     return torch.from_numpy(metres)[None]
 

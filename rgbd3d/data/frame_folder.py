@@ -16,6 +16,7 @@ from rgbd3d.data import codec, schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.layouts import Frame, find_frames, read_matrix
+from rgbd3d.data.resize import resize_nearest
 from rgbd3d.types import MILLIMETRES_PER_METRE, RGBDSample
 
 _SATURATED = 65535  # 7-Scenes and others write the largest value where the sensor saw nothing
@@ -141,6 +142,4 @@ def _fit(values: Tensor, size: tuple[int, ...], column: str, frame: Frame) -> Te
             f"{frame.color}: {sizes}: another shape, so they cannot be registered; crop or re-project first"
         )
     warnings.warn(f"{sizes}: resized to the image by nearest neighbour", stacklevel=2)
-    y = ((torch.arange(height) + 0.5) * rows / height).long()
-    x = ((torch.arange(width) + 0.5) * columns / width).long()
-    return values[..., y[:, None], x]
+    return resize_nearest(values, (height, width))

@@ -112,7 +112,7 @@ def _histogram(measured: np.ndarray) -> list[str]:
         return []
     far = np.percentile(measured, 99.5)
     step = next((step for step in (0.25, 0.5, 1, 2, 5) if step * 10 >= far), 10)
-    edges = [*np.arange(0, far + 2 * step, step)[: int(far / step) + 2], np.inf]
+    edges = [*(step * np.arange(int(far / step) + 2)), np.inf]
     shares = np.histogram(measured, edges)[0] / measured.size
     names = [f"{low:g} - {high:g} m" for low, high in pairwise(edges[:-1])] + [f"> {edges[-2]:g} m"]
     longest = max(shares)

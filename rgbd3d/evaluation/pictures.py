@@ -8,11 +8,14 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
 Picture = npt.NDArray[np.uint8]
+
+TITLE_SIZE = 24
+"""Points."""
 
 HIDDEN = 235
 """Grey of what the encoder does not see."""
@@ -69,13 +72,14 @@ def principal_components(features: Tensor, size: tuple[int, int]) -> list[Pictur
 def grid(rows: Sequence[Sequence[Picture]], titles: Sequence[str], gap: int = 6) -> Picture:
     """Pictures of one size in rows, with a title over each column."""
     height, width = rows[0][0].shape[:2]
-    header = 22
+    header = 2 * TITLE_SIZE
     canvas = Image.new(
         "RGB", (len(titles) * (width + gap) - gap, header + len(rows) * (height + gap) - gap), (255, 255, 255)
     )
     draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(TITLE_SIZE)
     for column, title in enumerate(titles):
-        draw.text((column * (width + gap) + 2, 4), title, fill=(40, 40, 40))
+        draw.text((column * (width + gap) + 2, TITLE_SIZE // 3), title, fill=(40, 40, 40), font=font)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
             canvas.paste(Image.fromarray(picture), (c * (width + gap), header + r * (height + gap)))

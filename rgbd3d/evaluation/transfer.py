@@ -76,8 +76,7 @@ class DensePredictor(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = DenseHead(backbone.embed_dim, classes + 1)
-        nn.init.zeros_(self.head.predict.bias)
-        nn.init.constant_(self.head.predict.bias[-1:], TYPICAL_LOG_DEPTH)
+        _start_at_typical_depth(self.head.predict)
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) -> (B, classes + 1, 2 H / patch, 2 W / patch)."""
@@ -86,7 +85,9 @@ class DensePredictor(nn.Module):
 
 def final_features(backbone: VisionTransformer, image: Tensor) -> Tensor:
     """The normalised output of the last block as a map, (B, D, H / patch, W / patch)."""
-    return backbone.forward_intermediates(image, indices=1, norm=True, intermediates_only=True)[0]
+    maps = backbone.forward_intermediates(image, indices=1, norm=True, intermediates_only=True)
+    assert isinstance(maps, list)
+    return maps[0]
 
 
 def fine_tune(
@@ -152,7 +153,7 @@ def linear_probe(
     grid = (features.shape[2], features.shape[3])
     tokens = features.movedim(1, -1)
     head = LinearHead(tokens.mean((0, 1, 2)), tokens.std((0, 1, 2)) + 1e-5, classes + 1)
-    nn.init.constant_(head.predict.bias[-1:], TYPICAL_LOG_DEPTH)
+    _start_at_typical_depth(head.predict)
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     steps = -(-len(train) // config.batch_size)
     schedule = _cosine(optimizer, 0, config.epochs * steps)
@@ -169,6 +170,14 @@ def linear_probe(
         final_features(backbone, image).float().movedim(1, -1)
     ).movedim(-1, 1)
     return _score(model, test, classes)
+
+
+def _start_at_typical_depth(layer: nn.Linear | nn.Conv2d) -> None:
+    """Zero bias for the classes, `TYPICAL_LOG_DEPTH` for the depth."""
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.bias[-1] = TYPICAL_LOG_DEPTH
 
 
 def _cosine(optimizer: torch.optim.Optimizer, warmup: int, total: int) -> torch.optim.lr_scheduler.LRScheduler:

@@ -46,6 +46,9 @@ class LinearHead(nn.Module):
         out_channels: Channels of the prediction.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Tensor, std: Tensor, out_channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)

@@ -61,7 +61,9 @@ class Logbook(TrainerCallback):
         )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Moves the bar."""
+        """Moves the bar; the last step is always logged."""
+        if state.global_step == state.max_steps:
+            control.should_log = True
         if self._bar is not None:
             self._bar.update()
 

@@ -138,6 +138,19 @@ def test_decoding_is_bounded(monkeypatch):
         codec.decode_color(data, "bomb.png")
 
 
+@pytest.mark.parametrize(("far_share", "fine"), [(0.3, True), (0.49, True), (0.51, False), (1.0, False)])
+def test_the_unit_is_judged_by_the_median_of_measured_pixels(far_share, fine):
+    values = np.zeros((160, 160), np.uint16)
+    measured = values[:80].ravel()
+    measured[:] = 49_000
+    measured[: int(far_share * measured.size)] = 51_000
+    if fine:
+        assert codec.decode_depth(png(values), "x").max() == 51
+    else:
+        with pytest.raises(DataError, match="median depth would be 51 m at 1000 units"):
+            codec.decode_depth(png(values), "x")
+
+
 def test_grey_and_transparent_images_become_rgb():
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     assert torch.equal(codec.decode_color(png(grey), "x"), torch.from_numpy(grey).expand(3, 8, 8))

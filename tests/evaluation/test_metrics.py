@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
-from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 from safetensors.torch import load_file
+
+from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 
 
 def test_semantic_meter_by_hand():

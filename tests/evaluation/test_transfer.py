@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
+
 from rgbd3d.evaluation.frames import LabelledFrames
 from rgbd3d.evaluation.transfer import FineTuning, Probe, fine_tune, linear_probe
-from timm.models.vision_transformer import VisionTransformer
 
 CLASSES = 3
 

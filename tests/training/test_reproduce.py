@@ -1,13 +1,76 @@
-"""The verdicts of `rgbd3d reproduce`, on the bundled card where its weights are there."""
+"""A published card is trained again and compared with its weights and its loss curve."""
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
-import torch
+import tiny
 
 from rgbd3d import registry
-from rgbd3d.cards import Weights
-from rgbd3d.training import curves
+from rgbd3d.cards import load_card
+from rgbd3d.strict_yaml import dump
+from rgbd3d.training.curves import read_curve, write_curve
+from rgbd3d.training.pretrain import pretrain
 from rgbd3d.training.reproduce import Reproduction, reproduce
+
+NAME = tiny.CARD.name
+
+
+@pytest.fixture
+def published(frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The loss curve of a card that was trained for three steps and is bundled with the package."""
+    cards, weights = tmp_path / "cards", tmp_path / "weights"
+    final = pretrain(tiny.CARD, str(frames), tmp_path / "run", ("train.max_steps=3",), device="cpu")
+    (cards / "curves").mkdir(parents=True)
+    shutil.copytree(final, weights / NAME)
+    shutil.copy(final / "card.yaml", cards / f"{NAME}.yaml")
+    shutil.copy(tmp_path / "run" / "curve.txt", cards / "curves" / f"{NAME}.txt")
+    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", weights)
+    monkeypatch.setattr(registry, "cards_folder", lambda: cards)
+    monkeypatch.setattr(registry, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
+    registry._load_named.cache_clear()
+    return cards / "curves" / f"{NAME}.txt"
+
+
+def test_the_same_machine_gives_the_same_bits(published: Path, frames: Path, tmp_path: Path):
+    first = reproduce(NAME, tmp_path / "again", data=str(frames), steps=1, device="cpu")
+    assert (first.loss, first.weights, first.ok) == (0.0, None, True)
+    assert sorted(read_curve(published)) == [1, 3]
+    whole = reproduce(NAME, tmp_path / "again", data=str(frames), device="cpu")
+    assert (whole.loss, whole.weights, whole.identical) == (0.0, 0.0, True)
+
+    write_curve({step: loss + 0.5 for step, loss in read_curve(published).items()}, published)
+    other = reproduce(NAME, tmp_path / "again", data=str(frames), device="cpu")
+    assert other.loss == pytest.approx(0.5)
+    assert not other.ok
+
+    card = published.parents[1] / f"{NAME}.yaml"
+    card.write_text(dump(dataclasses.replace(load_card(card), tolerance=0.6)))
+    registry._load_named.cache_clear()
+    assert reproduce(NAME, tmp_path / "again", data=str(frames), device="cpu").ok
+
+
+def test_a_few_steps_need_a_published_curve(published: Path, frames: Path, tmp_path: Path):
+    published.unlink()
+    with pytest.raises(ValueError, match="no published loss curve"):
+        reproduce(NAME, tmp_path / "again", data=str(frames), steps=1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weights", "tolerance", "ok", "said"),
+    [
+        (0.0, 0.0, None, True, "identical"),
+        (None, 0.0, None, True, "identical"),
+        (1e-4, 1e-3, 1e-2, True, "within its tolerance"),
+        (1e-1, 1e-3, 1e-2, False, "DIFFERENT"),
+        (1e-4, 1e-3, None, False, "DIFFERENT"),
+        (None, 1e-3, 1e-2, False, "DIFFERENT"),
+    ],
+)
+def test_verdict(loss: float | None, weights: float, tolerance: float | None, ok: bool, said: str):
+    result = Reproduction("card", loss, weights, tolerance)
+    assert result.ok is ok
+    assert said in str(result)

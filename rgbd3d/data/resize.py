@@ -1,0 +1,29 @@
+"""Resizing: colour is averaged, depth and labels never are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize_color(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """(3, H, W) -> (3, *size), bilinear with antialiasing."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    # The kernel for uint8 is a third faster on contiguous memory, the copy included.
+    return F.interpolate(image.contiguous()[None], size, mode="bilinear", antialias=True)[0]
+
+
+def resize_nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """(..., H, W) of any type -> (..., *size): each pixel takes the value under its centre."""
+    if tuple(values.shape[-2:]) == tuple(size):
+        return values
+    rows, columns = (_nearest(old, new) for old, new in zip(values.shape[-2:], size, strict=True))
+    return values.index_select(-2, rows).index_select(-1, columns)
+
+
+def _nearest(old: int, new: int) -> Tensor:
+    """Index floor((i + 1/2) old / new), in integers."""
+    return torch.from_numpy((2 * np.arange(new) + 1) * old // (2 * new))

@@ -1,0 +1,97 @@
+"""Puts a finished run into the package: weights in half precision, their hashes in the card, and the loss curve.
+
+For maintainers, in a checkout: `python -m rgbd3d.training.publish CARD RUN`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from rgbd3d import registry
+from rgbd3d.backbones.vit import RgbdViT, build_vit
+from rgbd3d.cards import WeightFile, parse
+from rgbd3d.folder import GOLDEN, load_pretraining, stored_weights
+from rgbd3d.training.curves import run_curve, write_curve
+from rgbd3d.training.pretrain import FINAL
+from rgbd3d.training.resume import write_atomic
+
+LARGEST_FILE = 16_000_000
+"""Bytes; a larger file does not belong into a package."""
+
+
+def publish(name: str, run: Path) -> Path:
+    """Bundles the result of `rgbd3d pretrain NAME --output RUN`.
+
+    Args:
+        name: Of the card; its file in hub_configs/ is rewritten below `weights:` only.
+        run: Folder of the finished run.
+
+    Returns:
+        Folder of the bundled weights.
+
+    Raises:
+        ValueError: The run belongs to another card, or a file is too large to bundle.
+    """
+    card_file = registry.cards_folder() / f"{name}.yaml"
+    model = load_pretraining(run / FINAL).network
+    state = stored_weights(model, half=True)
+    backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+    target = registry.BUNDLED_WEIGHTS / name
+    target.mkdir(parents=True, exist_ok=True)
+    save_file(backbone, target / registry.BACKBONE_FILE, metadata={"format": "pt"})
+    save_file(rest, target / registry.DECODER_FILE, metadata={"format": "pt"})
+    _write_golden(
+        build_vit(registry.get_card(name).backbone), backbone, load_file(run / FINAL / GOLDEN)["image"], target / GOLDEN
+    )
+    pins = {path.name: _pin(path) for path in sorted(target.glob("*.safetensors"))}
+    text = with_weights(card_file.read_text(encoding="utf-8"), pins)
+    parse(text, str(card_file))  # refuses what could not be read back
+    write_atomic(card_file, text)
+    curves = registry.cards_folder() / "curves"
+    curves.mkdir(exist_ok=True)
+    write_curve(run_curve(run), curves / f"{name}.txt")
+    return target
+
+
+def with_weights(card: str, pins: dict[str, WeightFile]) -> str:
+    """The text of a card with bundled files instead of what stood below `weights:`; comments elsewhere stay."""
+    lines = ["weights:", "  status: bundled", "  files:"]
+    lines += [f"    {file}: {{sha256: {pin.sha256}, bytes: {pin.bytes}}}" for file, pin in pins.items()]
+    return re.sub(r"^weights:\n(?:[ \t].*\n)+", "\n".join(lines) + "\n", card, count=1, flags=re.MULTILINE)
+
+
+def _write_golden(backbone: RgbdViT, weights: dict[str, Tensor], image: Tensor, path: Path) -> None:
+    """One input and the features of the weights as they are stored."""
+    backbone.load_state_dict({key: value.float() for key, value in weights.items()})
+    with torch.inference_mode():
+        features = backbone.eval().forward_features(image)
+    save_file({"image": image, "features": features.contiguous()}, path)
+
+
+def _pin(path: Path) -> WeightFile:
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise ValueError(f"{path} has {size} bytes; the package takes {LARGEST_FILE} at most")
+    with path.open("rb") as file:
+        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=size)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("card", help="name of the card")
+    parser.add_argument("run", type=Path, help="folder of its finished run")
+    arguments = parser.parse_args()
+    print(f"bundled {publish(arguments.card, arguments.run)}")
+
+
+if __name__ == "__main__":
+    main()
