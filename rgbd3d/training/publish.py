@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from rgbd3d import registry
@@ -46,8 +46,9 @@ def publish(name: str, run: Path) -> Path:
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     target = registry.BUNDLED_WEIGHTS / name
     target.mkdir(parents=True, exist_ok=True)
-    save_file(backbone, target / registry.BACKBONE_FILE, metadata={"format": "pt"})
-    save_file(rest, target / registry.DECODER_FILE, metadata={"format": "pt"})
+    # not save_file: it makes files that only their owner can read
+    (target / registry.BACKBONE_FILE).write_bytes(save(backbone, {"format": "pt"}))
+    (target / registry.DECODER_FILE).write_bytes(save(rest, {"format": "pt"}))
     _write_golden(
         build_vit(registry.get_card(name).backbone), backbone, load_file(run / FINAL / GOLDEN)["image"], target / GOLDEN
     )
@@ -73,7 +74,7 @@ def _write_golden(backbone: RgbdViT, weights: dict[str, Tensor], image: Tensor, 
     backbone.load_state_dict({key: value.float() for key, value in weights.items()})
     with torch.inference_mode():
         features = backbone.eval().forward_features(image)
-    save_file({"image": image, "features": features.contiguous()}, path)
+    path.write_bytes(save({"image": image, "features": features.contiguous()}))
 
 
 def _pin(path: Path) -> WeightFile:

@@ -5,7 +5,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_run as tiny
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +18,5 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> ForkServerContext:
     """Processes that start at once: the server has imported everything and has computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny"])
+    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny_training"])
     return context

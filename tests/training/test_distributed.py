@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_run as tiny
 import torch
 from safetensors.torch import load_file
 

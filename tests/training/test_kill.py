@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_run as tiny
 
 from rgbd3d.training.logbook import read_log
 from rgbd3d.training.resume import MARKER
@@ -94,16 +95,23 @@ def test_killed_at_every_kind_of_moment(
 def test_killed_at_forty_random_moments(
     processes: ForkServerContext, frames: Path, uninterrupted: bytes, tmp_path: Path, workers: int
 ):
-    """About 20 runs, each killed twice; whatever a kill hits, the next run copes with it."""
+    """Runs that are killed until they end by themselves; whatever a kill hits, the next start copes with it."""
+    began = time.perf_counter()
+    run_to_the_end(processes, frames, tmp_path / "timed", workers)
+    duration = time.perf_counter() - began
     rng = random.Random(workers)
-    kills = 0
+    kills = runs = 0
     while kills < 40:
-        output = tmp_path / f"after-{kills}-kills"
+        output = tmp_path / str(runs)
         while not (output / WEIGHTS).exists():
             process = processes.Process(target=tiny.train, args=(tiny.CARD, frames, output, workers))
             process.start()
-            process.join(rng.uniform(0.3, 8.0))
+            process.join(rng.uniform(0.0, 0.9) * duration)
             kills += process.is_alive()
             process.kill()
             process.join()
+            assert process.exitcode in (0, -signal.SIGKILL)
         assert (output / WEIGHTS).read_bytes() == uninterrupted
+        shutil.rmtree(output)
+        runs += 1
+    print(f"{kills} kills in {runs} runs")

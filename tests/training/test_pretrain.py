@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_run as tiny
 import torch
 from safetensors.torch import load_file
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-import tiny
+import tiny_run as tiny
 
 from rgbd3d import registry
 from rgbd3d.cards import load_card

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import tiny
+import tiny_run as tiny
 
 from rgbd3d.training import batches
 from rgbd3d.training.pretrain import pretrain

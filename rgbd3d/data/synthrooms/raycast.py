@@ -21,7 +21,7 @@ NEAR = 0.02
 MIN_HIT = 1e-3
 """Rays that start inside a primitive don't see it."""
 TINY = np.float32(1e-9)
-"""Added to ray directions: rays exactly along a face would give 0 / 0."""
+"""Stands for 0 in ray directions: rays exactly along a face would give 0 / 0."""
 SMALL = 600
 """Pixels up to which rectangles are drawn together."""
 HITTABLE = (int(Shape.BOX), int(Shape.CYLINDER), int(Shape.ELLIPSOID))
@@ -127,7 +127,7 @@ class _LocalRays:
     def rectangle(self, p: int, rows: slice, columns: slice) -> Hit:
         """Hits of primitive `p` in a rectangle of pixels."""
         m, u, v = self.directions[p], self.u[columns], self.v[rows]
-        dx, dy, dz = (m[k, 0] * u + (m[k, 1] * v + m[k, 2] + TINY)[:, None] for k in range(3))
+        dx, dy, dz = (_nonzero(m[k, 0] * u + (m[k, 1] * v + m[k, 2])[:, None]) for k in range(3))
         return _unit_hit(int(self.shape[p]), self.origins[p], (dx, dy, dz))
 
     def pairs(self, shape: int, primitive: Ids, row: Ids, column: Ids) -> Hit:
@@ -135,8 +135,12 @@ class _LocalRays:
         table = np.concatenate([self.directions.reshape(-1, 9), self.origins], 1).T
         m = np.take(table, primitive, axis=1)
         u, v = self.u.take(column), self.v.take(row)
-        dx, dy, dz = (m[3 * k] * u + (m[3 * k + 1] * v + m[3 * k + 2] + TINY) for k in range(3))
+        dx, dy, dz = (_nonzero(m[3 * k] * u + m[3 * k + 1] * v + m[3 * k + 2]) for k in range(3))
         return _unit_hit(shape, m[9:], (dx, dy, dz))
+
+
+def _nonzero(direction: Image) -> Image:
+    return np.where(direction == 0, TINY, direction)
 
 
 def _cast_small(
@@ -159,7 +163,7 @@ def _cast_small(
     near, hit = rays.pairs(shape, primitive, row, column)
     flat_depth, flat_index = depth.reshape(-1), index.reshape(-1)
     seen = np.flatnonzero(hit & (near < flat_depth[pixel]))
-    far_to_near = seen[np.argsort(near[seen], kind="stable")[::-1]]
+    far_to_near = seen[np.argsort(-near[seen], kind="stable")]
     flat_depth[pixel[far_to_near]] = near[far_to_near]  # the last, nearest value of a pixel stays
     flat_index[pixel[far_to_near]] = primitive[far_to_near]
 

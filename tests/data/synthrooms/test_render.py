@@ -25,10 +25,10 @@ from rgbd3d.data.synthrooms.sheet import contact_sheet, label_colors
 from rgbd3d.types import IGNORE_LABEL
 
 SIZE = (48, 64)
-GEOMETRY = "fb39f7d75e6f9acf7d7e526f4964d6c4a9d1437fa2f0f9a97823748fca924257"
+GEOMETRY = "85da9c1872e274a12f43512f1290e8ab45d5385380f20b43049e5ce5efb70272"
 COLORS = [
-    [118.31, 144.73, 172.92, 169.02, 113.65, 140.97, 168.52, 167.27, 115.0, 137.24, 153.63, 157.53],
-    [146.66, 142.19, 143.47, 151.52, 147.93, 147.23, 133.36, 148.95, 148.49, 148.98, 123.41, 143.42],
+    [186.11, 110.77, 95.09, 167.83, 186.06, 85.84, 79.07, 167.72, 190.93, 82.72, 75.97, 168.3],
+    [149.36, 109.99, 159.32, 187.91, 146.1, 80.23, 148.41, 184.67, 146.87, 75.15, 149.03, 186.02],
 ]
 """Mean red, green, blue of the four quarters of two frames."""
 GREY = Material("paint", (0.5, 0.5, 0.5))
@@ -195,7 +195,7 @@ def test_small_and_large_primitives_are_drawn_alike(monkeypatch):
     monkeypatch.setattr(raycast, "SMALL", 1 << 30)
     depth_together, index_together = cast(scene, raster, position, axes)
     np.testing.assert_allclose(depth_together, depth, atol=1e-5)
-    assert (index_together == index).mean() > 0.999
+    assert (index_together == index).mean() > 0.99  # where two faces coincide either may be drawn
     assert len(np.unique(index)) > 5
 
 
