@@ -193,6 +193,13 @@ def _add(
     return command
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} should be at least 1")
+    return number
+
+
 def _add_zoo_commands(commands: Any) -> None:
     command = _add(commands, "list", _list, "the models and whether they have weights")
     command.add_argument("pattern", nargs="?", default="*", help="shell-style, for example 'mask3d-*'")
@@ -203,7 +210,7 @@ def _add_zoo_commands(commands: Any) -> None:
     command = _add(commands, "demo", _demo, "look at a checkpoint, train it on, load it three ways, write a report")
     command.add_argument("--frames", metavar="SOURCE", help="RGB-D frames; default: rendered rooms")
     command.add_argument("--output", type=Path, default=Path("runs/demo"), metavar="DIR")
-    command.add_argument("--steps", type=int, default=60, help="optimiser steps of the visible run (default: 60)")
+    command.add_argument("--steps", type=_positive, default=60, help="optimiser steps of the visible run (default: 60)")
 
 
 def _add_training_commands(commands: Any) -> None:
@@ -218,14 +225,14 @@ def _add_training_commands(commands: Any) -> None:
     _add_run_options(command, "runs/NAME")
     command = _add(commands, "reproduce", _reproduce, "train a published card again from its recipe and compare")
     command.add_argument("name", metavar="NAME")
-    command.add_argument("--steps", type=int, metavar="N", help="compare the losses of the first steps only")
+    command.add_argument("--steps", type=_positive, metavar="N", help="compare the losses of the first steps only")
     _add_run_options(command, "runs/NAME-reproduced")
     command = _add(commands, "evaluate", _evaluate, "measure a model by a protocol")
     command.add_argument("name", metavar="NAME")
     command.add_argument("--protocol", required=True, help="for example nyuv2-train795/probe")
     command.add_argument("--data", required=True, metavar="SOURCE")
     command.add_argument("--split", default="train")
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help="number of seeds, counted from 0")
+    command.add_argument("--seeds", type=_positive, default=1, metavar="N", help="number of seeds, counted from 0")
     command.add_argument("--random-init", action="store_true", help="the baseline: the same network, not pre-trained")
     command.add_argument("--output", type=Path, metavar="DIR", help="write the result as JSON here")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from rgbd3d.evaluation.report import Report
 from rgbd3d.evaluation.transfer import final_features
 from rgbd3d.methods.mask3d import Completion, Mask3D
 from rgbd3d.seeding import generator
+from rgbd3d.training.logbook import CURVE
 from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.provenance import TRAIN_STATE
 from rgbd3d.training.recipe import Pace
 from rgbd3d.types import RGBDSample
 
@@ -121,6 +124,8 @@ def _given(spec: str) -> Frames:
     source = open_source(spec)
     if len(source) < SHOWN:
         raise ValueError(f"{spec} has {len(source)} frames; the demo needs at least {SHOWN}")
+    if "depth" not in source.columns:
+        raise ValueError(f"{spec} has no depth, which the demo completes; it has {', '.join(source.columns)}")
     shown = np.linspace(0, len(source) - 1, min(HELD_OUT, len(source))).round().astype(int)
     return Frames(
         title=f"{len(source)} frames of {spec}",
@@ -189,8 +194,10 @@ def _continue(card: Card, data: Frames, output: Path, steps: int, start: nn.Modu
         "train.threads=2",
     )
     run = output / "run"
+    if (run / TRAIN_STATE).is_file():  # of an earlier demo, perhaps on other frames; nothing else is ever deleted
+        shutil.rmtree(run)
     folder = pretrain(card, data.spec, run, overrides, start=start, pace=Pace(log_every=1))
-    return folder, run / "loss.png"
+    return folder, run / CURVE
 
 
 def _load_three_ways(report: Report, folder: Path, card: Card, samples: list[RGBDSample]) -> None:

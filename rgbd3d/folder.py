@@ -6,7 +6,6 @@ golden.safetensors (one input, its features) and, where the whole pre-training m
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,8 +21,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from rgbd3d.backbones.vit import RgbdViT, build_vit
-from rgbd3d.cards import Card, WeightFile, Weights, dump, load_card
+from rgbd3d.cards import Card, Weights, dump, load_card
 from rgbd3d.configuration import RgbdConfig
+from rgbd3d.hub_verify import check_pin, pin
 from rgbd3d.model_card import render
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel, RgbdPreTrainedModel, write_companions
 from rgbd3d.seeding import generator
@@ -63,8 +63,10 @@ def save_pretrained_folder(
         _write_model(config, stored_weights(backbone, half), new, "RgbdModel")
         if backbone is not model:
             _write_model(config, stored_weights(model, half), new / PRETRAINING, "RgbdForPreTraining")
-        _write_golden(new, card, image)
-        files = {path.relative_to(new).as_posix(): _pin(path) for path in sorted(new.rglob("*.safetensors"))}
+        if image is None:
+            image = torch.randn(1, 3, *card.backbone.image_size, generator=generator(0))
+        write_golden(load_backbone(new), image, new / GOLDEN)
+        files = {path.relative_to(new).as_posix(): pin(path) for path in sorted(new.rglob("*.safetensors"))}
         card = replace(card, weights=Weights(status="bundled", files=files))
         (new / CARD).write_text(dump(card), encoding="utf-8")
         (new / "README.md").write_text(render(card), encoding="utf-8")
@@ -93,8 +95,14 @@ def load_backbone(folder: str | Path) -> RgbdViT:
 
 
 def load_model(folder: str | Path) -> RgbdModel:
-    """Loads the RGB backbone of a Hub folder in its Hugging Face wrapper; raises what `load_backbone` raises."""
-    return _load_wrapper(RgbdModel, Path(folder), _card_of(Path(folder)))
+    """Loads the RGB backbone of a Hub folder in its Hugging Face wrapper; checks the pin of its card.
+
+    Raises:
+        ValueError: The file is not the one that card.yaml pins; or as `load_backbone`.
+        FileNotFoundError: As `load_backbone`.
+        RuntimeError: As `load_backbone`.
+    """
+    return _load_wrapper(RgbdModel, Path(folder), "")
 
 
 def load_pretraining(folder: str | Path) -> RgbdForPreTraining:
@@ -102,13 +110,13 @@ def load_pretraining(folder: str | Path) -> RgbdForPreTraining:
 
     Raises:
         FileNotFoundError: The folder holds only a backbone, or a file is missing.
-        ValueError: config.json is none of ours.
+        ValueError: config.json is none of ours, or the file is not the one that card.yaml pins.
         RuntimeError: The weights do not fit the network.
     """
     folder = Path(folder)
     if folder.is_dir() and not (folder / PRETRAINING).is_dir():
         raise FileNotFoundError(f"{folder} holds only a backbone: it has no folder {PRETRAINING}/ with the whole model")
-    return _load_wrapper(RgbdForPreTraining, folder / PRETRAINING, _card_of(folder))
+    return _load_wrapper(RgbdForPreTraining, folder, PRETRAINING)
 
 
 def stored_weights(model: nn.Module, half: bool = False) -> dict[str, Tensor]:
@@ -129,29 +137,40 @@ def _write_model(config: RgbdConfig, weights: dict[str, Tensor], folder: Path, a
     config.architectures = [architecture]
     config.save_pretrained(folder)
     write_companions(config, folder)
-    _write_tensors(weights, folder / WEIGHTS)
+    write_tensors(weights, folder / WEIGHTS)
 
 
-def _write_golden(folder: Path, card: Card, image: Tensor | None) -> None:
-    """Golden features are those of the weights as they lie in `folder`."""
-    if image is None:
-        image = torch.randn(1, 3, *card.backbone.image_size, generator=generator(0))
+def write_golden(backbone: RgbdViT, image: Tensor, path: Path) -> None:
+    """Writes one input and the features of a backbone that holds the weights as they are stored.
+
+    Args:
+        backbone: On the CPU, in single precision; is switched to evaluation.
+        image: (1, 3, H, W), normalised.
+        path: File to write.
+    """
     image = image.detach().float().cpu().contiguous()
-    backbone = load_backbone(folder).eval()
     backbone.grid(image)  # refuses a size that the patch does not divide
     with torch.no_grad():
-        features = backbone.forward_features(image)
-    _write_tensors({"image": image, "features": features.contiguous()}, folder / GOLDEN)
+        features = backbone.eval().forward_features(image)
+    write_tensors({"image": image, "features": features.contiguous()}, path)
 
 
-def _write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file that timm and transformers read too."""
     path.write_bytes(save(tensors, metadata={"format": "pt"}))  # safetensors' own files are for the owner's eyes only
 
 
-def _load_wrapper(wrapper: type[Wrapper], folder: Path, card: Card | None) -> Wrapper:
-    _checked_config(folder)
-    _require_file(folder / WEIGHTS)
-    model: Wrapper = wrapper.from_pretrained(str(folder), dtype=torch.float32)
+def _load_wrapper(wrapper: type[Wrapper], folder: Path, subfolder: str) -> Wrapper:
+    place, name = folder / subfolder, (Path(subfolder) / WEIGHTS).as_posix()
+    _checked_config(place)
+    _require_file(place / WEIGHTS)
+    card = _card_of(folder)
+    if card is not None and (expected := (card.weights.files or {}).get(name)) is not None:
+        try:
+            check_pin(folder / name, name, expected)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error} (card.yaml): damaged or changed; save or download it again") from error
+    model: Wrapper = wrapper.from_pretrained(str(place), dtype=torch.float32)
     model.card = card
     return model
 
@@ -190,22 +209,19 @@ def _load_strictly(model: nn.Module, path: Path) -> None:
         parameter.requires_grad_(name not in frozen)
 
 
-def _pin(path: Path) -> WeightFile:
-    with path.open("rb") as file:
-        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
-
-
 @contextmanager
 def _replaced_at_once(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place at the end; nothing is left of it after an error."""
+    """A new folder beside `folder` that takes its place at the end; after an error `folder` is as it was."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    new, old = staging / "new", staging / "old"
     try:
-        content = new / "new"
-        content.mkdir()
-        yield content
+        new.mkdir()
+        yield new
         if folder.exists():
-            os.rename(folder, new / "old")
-        os.rename(content, folder)
+            os.rename(folder, old)
+        os.rename(new, folder)
     finally:
-        shutil.rmtree(new, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)  # stopped between the two; should this fail too, nothing is deleted
+        shutil.rmtree(staging, ignore_errors=True)

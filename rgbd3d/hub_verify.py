@@ -32,7 +32,7 @@ REQUIRED = frozenset(
         "preprocessor_config.json",
     }
 )
-"""Files of every Hub folder (DESIGN.md §4)."""
+"""Files of every Hub folder."""
 
 FILES = REQUIRED | {
     "LICENSE",
@@ -301,10 +301,15 @@ def check_pin(path: Path, name: str, expected: WeightFile) -> None:
     size = path.stat().st_size
     if size != expected.bytes:
         raise ValueError(f"{name} has {size} bytes instead of {expected.bytes}")
+    found = pin(path)
+    if found.sha256 != expected.sha256:
+        raise ValueError(f"{name} has sha256 {found.sha256} instead of {expected.sha256}")
+
+
+def pin(path: Path) -> WeightFile:
+    """Size and sha256 of a file, as a card pins it."""
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected.sha256:
-        raise ValueError(f"{name} has sha256 {found} instead of {expected.sha256}")
+        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
 
 
 def check_golden(folder: Path) -> str:

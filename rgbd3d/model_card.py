@@ -90,7 +90,7 @@ def _lineage(card: Card) -> str:
         f"Starts from: {f'`{card.init}`' if card.init else 'random initialisation'}",
         f"Data: {card.data.source} ({card.data.split})",
         f"Recipe: {schedule(card.train)}",
-        "Everything else: `card.yaml` in this repository; `rgbd3d reproduce` trains it again",
+        "Everything else: `card.yaml` in this repository; `rgbd3d pretrain card.yaml` trains it again",
     ]
     text = "\n".join(f"- {fact}" for fact in facts)
     if card.departures:

@@ -54,7 +54,7 @@ class RgbdPreTrainedModel(PreTrainedModel):
     """What all wrappers share.
 
     Attributes:
-        card: What the model is, where that is known.
+        card: Describes the weights, where they were loaded and it is known; None for an untrained model.
         fixed: Names of the parameters that are never trained: position tables.
         network_name: The attribute that holds the wrapped network.
     """
@@ -121,14 +121,17 @@ class RgbdPreTrainedModel(PreTrainedModel):
             The commit, 40 hex digits.
 
         Raises:
-            ValueError: Nothing says what the model is, because it was not made or loaded by rgbd3d's own functions.
+            ValueError: Nothing says what the weights are: they are random, or were not loaded by rgbd3d's functions.
             HubError: The Hub refuses or fails.
         """
         from rgbd3d.folder import save_pretrained_folder
         from rgbd3d.hub import push
 
         if self.card is None:
-            raise ValueError("this model has no card; load it with rgbd3d.from_pretrained, or `rgbd3d push` its folder")
+            raise ValueError(
+                "this model has no card: its weights are untrained, or were not loaded by rgbd3d. Load it with "
+                "rgbd3d.from_pretrained; what you trained yourself: save_pretrained_folder with its card, `rgbd3d push`"
+            )
         with tempfile.TemporaryDirectory() as parent:
             folder = save_pretrained_folder(self.network, self.card, Path(parent, "folder"))
             return push(folder, repo_id, private=private, branch=branch, token=token)
@@ -340,9 +343,7 @@ def model_from_card(card: Card, task: str | None = None) -> RgbdModel | RgbdForP
         task: None for the RGB backbone, "pretraining" for the whole pre-training model.
     """
     config = RgbdConfig.from_card(card)
-    model = RgbdModel(config) if task is None else RgbdForPreTraining(config)
-    model.card = card
-    return model
+    return RgbdModel(config) if task is None else RgbdForPreTraining(config)
 
 
 for _class in (RgbdModel, RgbdBackbone, RgbdForPreTraining):

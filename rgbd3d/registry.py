@@ -239,6 +239,7 @@ def create_model(name: str, task: str | None = None, *, pretrained: bool = False
     model = model_from_card(card, task)
     if files is not None:
         _load(model, files, task)
+        model.card = card  # never on random weights: `push_to_hub` would publish them as what the card says
     return model
 
 
@@ -268,6 +269,7 @@ def from_pretrained(
         NoWeightsError: A card that nobody has trained yet.
         ModelError: Unknown task, or a revision for something that has none.
         FileNotFoundError: A folder that is not whole, or holds only a backbone where the whole model is asked for.
+        ValueError: A folder whose weights are not those that its card pins.
         HubError: The Hub doesn't give it whole and as promised.
     """
     text = str(name)
@@ -288,7 +290,7 @@ def _model_folder(name: str | Path, revision: str | None) -> Path:
     if folder.is_dir():
         return folder
     if isinstance(name, Path) or _looks_like_path(name) or not _HUB_ID.fullmatch(name):
-        raise UnknownModelError(f"there is no folder {str(name)!r}")
+        raise UnknownModelError(f"there is no folder {str(name)!r}, and it is no Hub id (owner/name)")
     from rgbd3d.hub import pull
 
     return pull(name, revision=revision)

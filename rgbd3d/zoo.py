@@ -74,7 +74,8 @@ def objective(card: Card) -> str:
 
 def measured_value(number: Measured) -> str:
     """Mean, deviation, seeds and the random baseline of a number of ours."""
-    text = f"{number.mean:g}" + ("" if number.std is None else f" ± {number.std:g}") + f" ({number.seeds} seeds)"
+    seeds = "1 seed" if number.seeds == 1 else f"{number.seeds} seeds"
+    text = f"{number.mean:g}" + ("" if number.std is None else f" ± {number.std:g}") + f" ({seeds})"
     if number.baseline is None:
         return text
     spread = "" if number.baseline_std is None else f" ± {number.baseline_std:g}"
@@ -85,7 +86,7 @@ def describe(card: Card) -> str:
     """Everything a user wants to know before using a card, as plain text."""
     name, _, backbone, parameters, source, weights = _row(card)
     trained = card.weights.status != "recipe"
-    every = f", every {card.data.every}th frame" if card.data.every > 1 else ""
+    every = f", one frame in {card.data.every}" if card.data.every > 1 else ""
     facts = {
         "method": f"{card.method}: {objective(card)}",
         "paper": card.paper,

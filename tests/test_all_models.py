@@ -56,13 +56,6 @@ def image(card):
 
 
 @pytest.mark.parametrize("card", ALL, ids=[card.name for card in ALL])
-def test_parameters_are_those_of_the_card(card):
-    with torch.device("meta"):
-        backbone = build_vit(card.backbone)
-    assert sum(p.numel() for p in backbone.parameters() if p.requires_grad) == card.backbone.parameters
-
-
-@pytest.mark.parametrize("card", ALL, ids=[card.name for card in ALL])
 def test_plain_timm_builds_the_same_network(card):
     described = timm_config(card.backbone)
     with torch.device("meta"):

@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForPreTraining
 
 from rgbd3d import folder as hub_folder
 from rgbd3d.backbones.vit import RgbdViT
-from rgbd3d.cards import load_card
-from rgbd3d.hub_verify import check_folder
+from rgbd3d.cards import dump, load_card
+from rgbd3d.folder import PRETRAINING
+from rgbd3d.hub_verify import check_folder, pin
 from rgbd3d.modeling import RgbdModel
 
 
@@ -153,9 +156,42 @@ def test_failure_while_saving_leaves_the_old_folder(card, method, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_stop_between_the_two_renames_brings_the_old_folder_back(card, method, tmp_path, monkeypatch, error):
+    path = hub_folder.save_pretrained_folder(method.backbone, card, tmp_path / "model")
+    before = (path / "golden.safetensors").read_bytes()
+    rename = os.rename
+
+    def failing(source, target):
+        if Path(source).name == "new":
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(type(error)):
+        hub_folder.save_pretrained_folder(method.backbone, card, path, image=noise(1))
+    assert (path / "golden.safetensors").read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_old_folder_that_cannot_be_brought_back_is_not_deleted(card, method, tmp_path, monkeypatch):
+    path = hub_folder.save_pretrained_folder(method.backbone, card, tmp_path / "model")
+    rename = os.rename
+
+    def failing(source, target):
+        if Path(target) == path:
+            raise OSError("read-only file system")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="read-only"):
+        hub_folder.save_pretrained_folder(method.backbone, card, path)
+    assert len(list(tmp_path.glob(".model.*/old/model.safetensors"))) == 1
+
+
 @pytest.fixture
 def damaged(saved, tmp_path):
-    """Copy of the folder whose weights were changed by a function."""
+    """Copy of the folder whose weights were changed by a function, pinned as if they were meant."""
 
     def damage(change, subfolder=""):
         target = tmp_path / "damaged"
@@ -163,6 +199,9 @@ def damaged(saved, tmp_path):
         weights = load_file(target / subfolder / "model.safetensors")
         change(weights)
         save_file(weights, target / subfolder / "model.safetensors", {"format": "pt"})
+        files = {path.relative_to(target).as_posix(): pin(path) for path in target.rglob("*.safetensors")}
+        card = load_card(target / "card.yaml")
+        (target / "card.yaml").write_text(dump(replace(card, weights=replace(card.weights, files=files))))
         return target
 
     return damage
@@ -182,6 +221,19 @@ def test_incomplete_backbone_is_refused(damaged, change, name):
     for load in (hub_folder.load_backbone, RgbdModel.from_pretrained, lambda p: AutoModel.from_pretrained(str(p))):
         with pytest.raises(RuntimeError, match=name):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("load", "subfolder"), [(hub_folder.load_model, ""), (hub_folder.load_pretraining, PRETRAINING)]
+)
+def test_a_weight_that_changed_on_disk_is_refused(saved, tmp_path, load, subfolder):
+    path = shutil.copytree(saved, tmp_path / "changed")
+    file = path / subfolder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.safetensors has sha256 .* instead of .*damaged or changed"):
+        load(path)
 
 
 def test_incomplete_method_is_refused(damaged):

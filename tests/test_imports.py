@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN.md §3), read from the source; and what `import rgbd3d` may load, seen at run time."""
+"""Who may import whom, read from the source; and what `import rgbd3d` may load, seen at run time."""
 
 import ast
 import subprocess

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 import rgbd3d
 from rgbd3d import cards, registry
 from rgbd3d.cards import Card, CardError, Weights
-from rgbd3d.folder import _pin, save_pretrained_folder, stored_weights
+from rgbd3d.folder import save_pretrained_folder, stored_weights
 from rgbd3d.hub import HubError
+from rgbd3d.hub_verify import pin
 from rgbd3d.methods import build_method
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
 from rgbd3d.registry import ModelError, NoWeightsError, UnknownModelError
@@ -54,7 +55,7 @@ def bundled(recipe: Card, method: torch.nn.Module, tmp_path: Path, monkeypatch: 
     save_file(stored_weights(method.backbone, half=True), folder / registry.BACKBONE_FILE)
     rest = {name: value for name, value in weights.items() if not name.startswith("backbone.")}
     save_file(rest, folder / registry.DECODER_FILE)
-    files = {path.name: _pin(path) for path in folder.iterdir()}
+    files = {path.name: pin(path) for path in folder.iterdir()}
     card = replace(recipe, weights=Weights(status="bundled", files=files))
     (tmp_path / "tiny.yaml").write_text(cards.dump(card))
     monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
@@ -138,6 +139,12 @@ def test_an_untrained_model_follows_torchs_seed():
     assert not torch.equal(weight(0), weight(1))
 
 
+def test_an_untrained_model_cannot_be_published():
+    for task in (None, "pretraining"):
+        with pytest.raises(ValueError, match="has no card: its weights are untrained"):
+            rgbd3d.create_model(NAME, task).push_to_hub("me/model")
+
+
 def test_tasks():
     assert isinstance(rgbd3d.create_model(NAME), RgbdModel)
     assert isinstance(rgbd3d.create_model(NAME, "pretraining"), RgbdForPreTraining)
@@ -167,6 +174,7 @@ def test_a_recipe_has_no_weights(name: str, command: str):
 
 def test_bundled_backbone(bundled: Path, method: torch.nn.Module):
     model = rgbd3d.create_model("tiny", pretrained=True)
+    assert model.card == registry.get_card("tiny")
     expected = halved(method.backbone)
     loaded = {name: value for name, value in model.backbone.state_dict().items() if "pos_embed" not in name}
     assert loaded.keys() == expected.keys()
@@ -198,7 +206,7 @@ def test_weights_that_lack_a_tensor_are_refused(bundled: Path, recipe: Card, met
     del weights["blocks.3.attn.qkv.bias"]
     save_file(weights, bundled / registry.BACKBONE_FILE)
     card = registry.get_card("tiny")
-    pins = {**card.weights.files, registry.BACKBONE_FILE: _pin(bundled / registry.BACKBONE_FILE)}
+    pins = {**card.weights.files, registry.BACKBONE_FILE: pin(bundled / registry.BACKBONE_FILE)}
     registry._known()["tiny"].write_text(cards.dump(replace(card, weights=replace(card.weights, files=pins))))
     registry._load_named.cache_clear()
     with pytest.raises(RuntimeError, match=r"blocks\.3\.attn\.qkv\.bias"):

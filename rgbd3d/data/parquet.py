@@ -53,7 +53,7 @@ class ParquetSource(Source):
         columns: What to decode; None decodes all columns that the schema knows.
 
     Raises:
-        DataError: A file that is no Parquet file, differing columns, or missing ones.
+        DataError: A file that is no Parquet file, no rows, differing columns, or missing ones.
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class ParquetSource(Source):
         self.columns = _choose(columns, arrow_schema.names, name)
         self.label_space = schema.stored_label_space(arrow_schema)
         self._groups = self._all_groups() if every == 1 else self._every_kth("scene_id" in arrow_schema.names)
+        if not self._groups:
+            raise DataError(f"{name}: its {len(paths)} Parquet files have no rows")
         self._ends = np.cumsum([group.size for group in self._groups])
         self._capacity = WINDOW + max(self.row_groups())
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
@@ -152,6 +154,7 @@ class ParquetSource(Source):
             _Group(number, group, shard.footer.row_group(group).num_rows)
             for number, shard in enumerate(self._shards)
             for group in range(shard.footer.num_row_groups)
+            if shard.footer.row_group(group).num_rows
         ]
 
     def _every_kth(self, has_scenes: bool) -> list[_Group]:

@@ -21,7 +21,7 @@ class Result:
     """One evaluation.
 
     Attributes:
-        model: Card name, Hub id or folder.
+        model: Card name or folder.
         protocol: Name of the protocol.
         pretrained: False for random initialisation.
         seeds: Seeds of the runs.
@@ -75,7 +75,7 @@ def evaluate(
     """Measures a model.
 
     Args:
-        model: Card name.
+        model: Card name, or a folder that `rgbd3d pretrain` wrote.
         protocol: Key of `rgbd3d.evaluation.protocols.PROTOCOLS`.
         data: Source spec, see `rgbd3d.data.sources.open_source`.
         split: Part of the source.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
 from rgbd3d.data.batch import normalise_image
+from rgbd3d.data.resize import resize_color
 from rgbd3d.data.sources import Source
 from rgbd3d.types import RGBDSample
 
@@ -59,13 +59,13 @@ def load_frames(source: Source, image_size: tuple[int, int], indices: Sequence[i
         ValueError: A frame lacks depth or labels.
     """
     chosen = range(len(source)) if indices is None else indices
-    samples = [source[i] for i in tqdm(chosen, desc=f"reading {source.name}", unit="frame", leave=False)]
+    samples = [source[i] for i in tqdm(chosen, desc=f"reading {source.name}", unit="frame", leave=False, disable=None)]
     for sample in samples:
         missing = {"depth", "semantic"} - sample.keys()
         if missing:
             raise ValueError(f"{source.name}: frame {_describe(sample)} has no {' and no '.join(sorted(missing))}")
     return LabelledFrames(
-        image=torch.stack([transforms.resize(s["image"], list(image_size), antialias=True) for s in samples]),
+        image=torch.stack([resize_color(s["image"], image_size) for s in samples]),
         depth=torch.stack([s["depth"] for s in samples]),
         semantic=torch.stack([s["semantic"] for s in samples]),
     )

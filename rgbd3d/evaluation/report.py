@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -68,10 +68,6 @@ class Report:
         head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
         body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
         self.parts.append(f"<table><tr>{head}</tr>{body}</table>")
-
-    def facts(self, facts: Mapping[str, str | float]) -> None:
-        """A table of names and values."""
-        self.table(("", ""), list(facts.items()))
 
     def commands(self, lines: Sequence[str]) -> None:
         """Commands to type."""

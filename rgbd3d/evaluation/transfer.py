@@ -17,6 +17,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from rgbd3d.data.batch import normalise_image
+from rgbd3d.data.resize import resize_nearest
 from rgbd3d.evaluation.frames import LabelledFrames
 from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 from rgbd3d.heads.dense import DenseHead, LinearHead, upsample
@@ -98,7 +99,7 @@ def fine_tune(
     seed: int,
     config: FineTuning = FineTuning(),
 ) -> dict[str, float]:
-    """Fine-tunes a copy-free backbone on `train` and scores it on `test` (the backbone is changed).
+    """Fine-tunes `backbone` in place on `train` and scores it on `test`.
 
     Returns:
         The metrics of `SemanticMeter` and `DepthMeter` at the resolution of the truth.
@@ -116,7 +117,9 @@ def fine_tune(
     steps = -(-len(train) // config.batch_size)
     schedule = _cosine(optimizer, config.warmup_epochs * steps, config.epochs * steps)
     model.train()
-    progress = tqdm(total=config.epochs * steps, desc=f"fine-tuning, seed {seed}", unit="step", leave=False)
+    progress = tqdm(
+        total=config.epochs * steps, desc=f"fine-tuning, seed {seed}", unit="step", leave=False, disable=None
+    )
     for epoch in range(config.epochs):
         draws = generator(seed, epoch)
         order = torch.randperm(len(train), generator=draws)
@@ -157,7 +160,7 @@ def linear_probe(
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     steps = -(-len(train) // config.batch_size)
     schedule = _cosine(optimizer, 0, config.epochs * steps)
-    small = LabelledFrames(train.image, _nearest(train.depth, grid), _nearest(train.semantic[:, None], grid)[:, 0])
+    small = LabelledFrames(train.image, resize_nearest(train.depth, grid), resize_nearest(train.semantic, grid))
     for epoch in range(config.epochs):
         order = torch.randperm(len(train), generator=generator(seed, epoch))
         for index in order.split(config.batch_size):
@@ -166,10 +169,11 @@ def linear_probe(
             loss.backward()
             optimizer.step()
             schedule.step()
-    model: Callable[[Tensor], Tensor] = lambda image: head(  # noqa: E731
-        final_features(backbone, image).float().movedim(1, -1)
-    ).movedim(-1, 1)
-    return _score(model, test, classes)
+
+    def predict(image: Tensor) -> Tensor:
+        return head(final_features(backbone, image).movedim(1, -1)).movedim(-1, 1)
+
+    return _score(predict, test, classes)
 
 
 def _start_at_typical_depth(layer: nn.Linear | nn.Conv2d) -> None:
@@ -206,8 +210,8 @@ def _joint_loss(prediction: Tensor, batch: LabelledFrames, depth_weight: float) 
     """Cross-entropy plus the L1 loss of log depth at the resolution of the prediction (B, classes + 1, h, w)."""
     prediction = prediction.float()
     grid = (prediction.shape[2], prediction.shape[3])
-    semantic = _nearest(batch.semantic[:, None], grid)[:, 0]
-    depth = _nearest(batch.depth, grid)
+    semantic = resize_nearest(batch.semantic, grid)
+    depth = resize_nearest(batch.depth, grid)
     valid = depth > 0
     cross_entropy = functional.cross_entropy(
         prediction[:, :-1], semantic, ignore_index=IGNORE_LABEL, reduction="sum"
@@ -216,24 +220,18 @@ def _joint_loss(prediction: Tensor, batch: LabelledFrames, depth_weight: float) 
     return cross_entropy + depth_weight * (difference * valid).sum() / valid.sum().clamp(min=1)
 
 
-def _nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    if x.shape[-2:] == size:
-        return x
-    return functional.interpolate(x.double(), size, mode="nearest-exact").to(x.dtype)
-
-
 @torch.no_grad()
 def _extract(backbone: VisionTransformer, frames: LabelledFrames) -> Tensor:
     maps = []
     for batch in frames.batches(32):
-        maps.append(final_features(backbone, batch.normalized()).float())
+        maps.append(final_features(backbone, batch.normalized()))
     return torch.cat(maps)
 
 
 @torch.no_grad()
 def _score(model: Callable[[Tensor], Tensor], frames: LabelledFrames, classes: int) -> dict[str, float]:
     semantic, depth = SemanticMeter(classes), DepthMeter()
-    for batch in frames.batches(20):
+    for batch in frames.batches(8):
         output = model(batch.normalized())
         prediction = upsample(output, (batch.semantic.shape[1], batch.semantic.shape[2]))
         semantic.update(prediction[:, :-1].argmax(1), batch.semantic)

@@ -24,7 +24,7 @@ from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.frames import open_frames
 from rgbd3d.training.interrupt import SaveAndStop
 from rgbd3d.training.logbook import Logbook
-from rgbd3d.training.provenance import write_train_state
+from rgbd3d.training.provenance import TRAIN_STATE, write_train_state
 from rgbd3d.training.recipe import Device, Pace, run_identity, total_steps, training_arguments
 from rgbd3d.training.resume import Checkpoint, Identity, ResumeError, check_same_run, latest_complete
 from rgbd3d.training.trainer import Method, RecipeTrainer, load_weights
@@ -121,6 +121,10 @@ def pretrain(
 
 
 def _find_checkpoint(args: TrainingArguments, output: Path, identity: Identity, resume: bool) -> Checkpoint | None:
+    if any(output.glob("checkpoint-*")) and not (output / TRAIN_STATE).is_file():
+        raise ResumeError(
+            f"{output} holds checkpoints but no {TRAIN_STATE}: they belong to another program; choose another folder"
+        )
     with args.main_process_first(local=False, desc="looking for checkpoints"):
         checkpoint = latest_complete(output)
     if checkpoint is not None:

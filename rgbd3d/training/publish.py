@@ -6,20 +6,19 @@ For maintainers, in a checkout: `python -m rgbd3d.training.publish CARD RUN`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import load_file
 
 from rgbd3d import registry
-from rgbd3d.backbones.vit import RgbdViT, build_vit
-from rgbd3d.cards import WeightFile, parse
-from rgbd3d.folder import GOLDEN, load_pretraining, stored_weights
+from rgbd3d.backbones.vit import build_vit
+from rgbd3d.cards import WeightFile, load_card, parse
+from rgbd3d.folder import CARD, GOLDEN, load_pretraining, stored_weights, write_golden, write_tensors
+from rgbd3d.hub_verify import pin
 from rgbd3d.training.curves import run_curve, write_curve
 from rgbd3d.training.pretrain import FINAL
+from rgbd3d.training.recipe import RECIPE
 from rgbd3d.training.resume import write_atomic
 
 LARGEST_FILE = 16_000_000
@@ -37,21 +36,21 @@ def publish(name: str, run: Path) -> Path:
         Folder of the bundled weights.
 
     Raises:
-        ValueError: The run belongs to another card, or a file is too large to bundle.
+        ValueError: The run followed another recipe than the card's, or a file is too large to bundle.
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
+    _check_recipe(name, run)
     model = load_pretraining(run / FINAL).network
     state = stored_weights(model, half=True)
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     target = registry.BUNDLED_WEIGHTS / name
     target.mkdir(parents=True, exist_ok=True)
-    # not save_file: it makes files that only their owner can read
-    (target / registry.BACKBONE_FILE).write_bytes(save(backbone, {"format": "pt"}))
-    (target / registry.DECODER_FILE).write_bytes(save(rest, {"format": "pt"}))
-    _write_golden(
-        build_vit(registry.get_card(name).backbone), backbone, load_file(run / FINAL / GOLDEN)["image"], target / GOLDEN
-    )
+    write_tensors(backbone, target / registry.BACKBONE_FILE)
+    write_tensors(rest, target / registry.DECODER_FILE)
+    rounded = build_vit(registry.get_card(name).backbone)
+    rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
+    write_golden(rounded, load_file(run / FINAL / GOLDEN)["image"], target / GOLDEN)
     pins = {path.name: _pin(path) for path in sorted(target.glob("*.safetensors"))}
     text = with_weights(card_file.read_text(encoding="utf-8"), pins)
     parse(text, str(card_file))  # refuses what could not be read back
@@ -62,6 +61,17 @@ def publish(name: str, run: Path) -> Path:
     return target
 
 
+def _check_recipe(name: str, run: Path) -> None:
+    """A card must describe how its weights were made: all that decides about them has to be equal."""
+    card, trained = registry.get_card(name), load_card(run / FINAL / CARD)
+    changed = [part for part in ("name", *RECIPE) if getattr(card, part) != getattr(trained, part)]
+    if changed:
+        raise ValueError(
+            f"{run} was not trained by the recipe of {name} ({', '.join(changed)} differ): "
+            "train the card as it is, or write what was run into the card"
+        )
+
+
 def with_weights(card: str, pins: dict[str, WeightFile]) -> str:
     """The text of a card with bundled files instead of what stood below `weights:`; comments elsewhere stay."""
     lines = ["weights:", "  status: bundled", "  files:"]
@@ -69,20 +79,11 @@ def with_weights(card: str, pins: dict[str, WeightFile]) -> str:
     return re.sub(r"^weights:\n(?:[ \t].*\n)+", "\n".join(lines) + "\n", card, count=1, flags=re.MULTILINE)
 
 
-def _write_golden(backbone: RgbdViT, weights: dict[str, Tensor], image: Tensor, path: Path) -> None:
-    """One input and the features of the weights as they are stored."""
-    backbone.load_state_dict({key: value.float() for key, value in weights.items()})
-    with torch.inference_mode():
-        features = backbone.eval().forward_features(image)
-    path.write_bytes(save({"image": image, "features": features.contiguous()}))
-
-
 def _pin(path: Path) -> WeightFile:
-    size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise ValueError(f"{path} has {size} bytes; the package takes {LARGEST_FILE} at most")
-    with path.open("rb") as file:
-        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=size)
+    found = pin(path)
+    if found.bytes > LARGEST_FILE:
+        raise ValueError(f"{path} has {found.bytes} bytes; the package takes {LARGEST_FILE} at most")
+    return found
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ from rgbd3d.training.resume import Identity
 _log = logging.getLogger(__name__)
 _NO_FAST_BF16 = ("DEFAULT", "NO AVX", "AVX2")  # torch's names; AVX-512 and later have it
 
+RECIPE = ("method", "backbone", "init", "objective", "data", "train")
+"""Sections of a card that decide about the weights."""
+
 Device = Literal["auto", "cpu", "cuda"]
 _DISTRIBUTED_TIMEOUT_S = 4 * 3600  # the other processes wait while one renders or downloads
 
@@ -77,7 +80,7 @@ def run_identity(card: Card, data_digest: str, start_digest: str | None, process
         start_digest: Of the weights it starts from, if they are neither random nor those of the card's `init`.
         processes: Number of training processes; each draws its own masks.
     """
-    recipe = {key: plain(getattr(card, key)) for key in ("method", "backbone", "init", "objective", "data", "train")}
+    recipe = {key: plain(getattr(card, key)) for key in RECIPE}
     return {**recipe, "data_digest": data_digest, "start_digest": start_digest, "processes": processes}
 
 

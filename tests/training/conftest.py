@@ -18,5 +18,5 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> ForkServerContext:
     """Processes that start at once: the server has imported everything and has computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny_training"])
+    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny_run"])
     return context
