@@ -3,6 +3,8 @@ from .cards import CardError as CardError
 from .cards import load_card as load_card
 from .configuration import RgbdConfig as RgbdConfig
 from .data.sources import open_source as open_source
+from .export import export_onnx as export_onnx
+from .export import export_torch as export_torch
 from .folder import save_pretrained_folder as save_pretrained_folder
 from .hub import HubError as HubError
 from .hub import pull as pull

@@ -20,6 +20,8 @@ from rgbd3d.optimization import SGD, AdamW, Cosine, Exponential, Train, WarmupSt
 from rgbd3d.strict_yaml import require
 
 __all__ = [
+    "COMMIT",
+    "REPOSITORY",
     "SGD",
     "AdamW",
     "Augment",
@@ -42,6 +44,12 @@ __all__ = [
     "parse",
     "with_overrides",
 ]
+
+COMMIT = re.compile("[0-9a-f]{40}")
+"""A revision that cannot move."""
+
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""A repository on the Hub, owner/name."""
 
 # --------------------------------------------------------------------------------------------------- architecture
 
@@ -198,7 +206,7 @@ class Weights:
         if self.status == "hub":
             require(self.repo is not None, "repo", "is needed for status hub: owner/name")
             require(
-                re.fullmatch("[0-9a-f]{40}", self.revision or "") is not None,
+                COMMIT.fullmatch(self.revision or "") is not None,
                 "revision",
                 "should be a commit of 40 lower-case hex digits, never a branch or tag: those can move",
             )

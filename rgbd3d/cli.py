@@ -41,14 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG) == "1" or not _is_users(error):
             raise
-        print(f"rgbd3d: {error}", file=sys.stderr)
+        hint = "" if _is_ours(error) else f" ({DEBUG}=1 shows where)"
+        print(f"rgbd3d: {error}{hint}", file=sys.stderr)
         return 2
 
 
 def _is_users(error: Exception) -> bool:
     """Whether the message alone helps: wrong input, a missing file, the network, or an error class of this package."""
-    ours = any(cls.__module__.startswith("rgbd3d.") for cls in type(error).__mro__)
-    return ours or isinstance(error, (ValueError, OSError))
+    return _is_ours(error) or isinstance(error, (ValueError, OSError))
+
+
+def _is_ours(error: Exception) -> bool:
+    return any(cls.__module__.startswith("rgbd3d.") for cls in type(error).__mro__)
 
 
 # -------------------------------------------------------------------------------------------------------- commands
@@ -91,7 +95,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _recipe(text: str) -> Card:
-    return load_card(text) if text.endswith((".yaml", ".yml")) else registry.get_card(text)
+    if not text.endswith((".yaml", ".yml")):
+        return registry.get_card(text)
+    if not Path(text).is_file():
+        raise FileNotFoundError(f"no such card file: {text}; `rgbd3d list` shows the models that go by name")
+    return load_card(text)
 
 
 def _reproduce(options: argparse.Namespace) -> int:
@@ -250,11 +258,13 @@ def _add_data_commands(commands: Any) -> None:
     _add(commands, "list", _data_list, "the data sets that cards name, their terms and how to get them")
     command = _add(commands, "render", _data_render, "render rooms with synthrooms; goes on where it was stopped")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
-    command.add_argument("--scenes", type=int, required=True, metavar="N", help="rooms")
-    command.add_argument("--frames", type=int, default=8, metavar="N", help="views per room (default: 8)")
-    command.add_argument("--size", type=int, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
+    command.add_argument("--scenes", type=_positive, required=True, metavar="N", help="rooms")
+    command.add_argument("--frames", type=_positive, default=8, metavar="N", help="views per room (default: 8)")
+    command.add_argument("--size", type=_positive, nargs=2, default=(240, 320), metavar=("HEIGHT", "WIDTH"))
     command.add_argument("--split", choices=["train", "val", "test"], default="train", help="no room is in two splits")
-    command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    command.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
+    )
     command = _add(commands, "inspect", _data_inspect, "what a data source holds")
     command.add_argument("source", metavar="SOURCE", help="folder or hf://datasets/OWNER/NAME@REVISION")
     command.add_argument("--split", default="train")

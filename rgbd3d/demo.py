@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +16,17 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
 
 import rgbd3d
 from rgbd3d import registry
 from rgbd3d.cards import Augment, Card
-from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, prepare
-from rgbd3d.data.sources import open_source
+from rgbd3d.data.batch import denormalise_image, prepare
+from rgbd3d.data.sources import Source, open_source
 from rgbd3d.data.synthrooms.write import write_dataset
 from rgbd3d.evaluation import pictures
 from rgbd3d.evaluation.pretext import pretext_losses
+from rgbd3d.evaluation.protocols import check_nyu
 from rgbd3d.evaluation.report import Report
 from rgbd3d.evaluation.transfer import final_features
 from rgbd3d.methods.mask3d import Completion, Mask3D
@@ -35,6 +41,8 @@ MODEL = "mask3d-vitt-synthrooms"
 SHOWN = 6
 HELD_OUT = 32
 BATCH_SIZE = 32
+ROOMS, ROOMS_HELD_OUT = 40, 8
+CORES = min(os.cpu_count() or 1, 8)
 SCALE = 2
 """Pictures are shown at twice the size of the network's input."""
 
@@ -51,12 +59,16 @@ class Frames:
         spec: What `rgbd3d pretrain --data` takes, to continue pre-training on.
         held_out: Frames to look at and to measure on.
         measured_on: What these are, for the report.
+        protocol: Options of `rgbd3d evaluate` that make sense with these frames; None if there is no such protocol.
+        recipe: Command that trains the whole recipe on such frames.
     """
 
     title: str
     spec: str
     held_out: list[RGBDSample]
     measured_on: str
+    protocol: str | None
+    recipe: str
 
 
 def demo(frames: str | None, output: Path, steps: int) -> Path:
@@ -69,27 +81,45 @@ def demo(frames: str | None, output: Path, steps: int) -> Path:
 
     Returns:
         Path of the report.
+
+    Raises:
+        ValueError: The frames have no depth, or are too few.
+        DataError: They cannot be read.
+        RuntimeError: The libraries disagree on the exported folder.
     """
+    with _without_loading_bars():
+        return _demo(frames, output, steps)
+
+
+@contextmanager
+def _without_loading_bars() -> Iterator[None]:
+    """Hides transformers' progress bars, which flash up for each of the small files that are loaded."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _demo(frames: str | None, output: Path, steps: int) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     card = registry.get_card(MODEL)
     data = _rendered(output) if frames is None else _given(frames)
     report = Report("rgbd3d demo", f"{MODEL} on {data.title}")
     model = _method(registry.create_model(MODEL, "pretraining", pretrained=True))
-    before = _show(report, model, card, data)
+    _show(report, model, card, data)
     folder, curve = _continue(card, data, output, steps, model)
-    after = pretext_losses(_method(registry.from_pretrained(folder, "pretraining")), card, data.held_out, seed=0)
     report.section("Pre-training continued", f"{steps} steps of {BATCH_SIZE} frames, from the checkpoint.")
     report.image_file(curve, "Loss of each step. A run this short shows that training works, not what it can reach.")
+    after = _method(registry.from_pretrained(folder, "pretraining"))
     report.table(
         (f"normalised-depth loss on {len(data.held_out)} {data.measured_on}", ""),
-        [
-            ("predicting each patch's mean", before["mean_predictor"]),
-            ("checkpoint", before["loss"]),
-            ("after the short run", after["loss"]),
-        ],
+        _losses(card, data, {"untrained network": _untrained(), "checkpoint": model, "after the short run": after}),
     )
     _load_three_ways(report, folder, card, data.held_out)
-    commands = _next_commands(folder, data)
+    commands = _next_commands(folder, card, data)
     report.section("What to type next")
     report.commands(commands)
     path = output / "report.html"
@@ -105,17 +135,33 @@ def _method(model: nn.Module) -> Mask3D:
     return method.eval()
 
 
+def _untrained() -> Mask3D:
+    """The same network with random weights, in every demo the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _method(registry.create_model(MODEL, "pretraining"))
+
+
+def _losses(card: Card, data: Frames, models: dict[str, Mask3D]) -> list[tuple[str, float]]:
+    """Rows of the loss on the frames to measure on: predicting the mean, then each model; all with the same masks."""
+    losses = {name: pretext_losses(model, card, data.held_out, seed=0) for name, model in models.items()}
+    mean_predictor = next(iter(losses.values()))["mean_predictor"]
+    return [("predicting each patch's mean", mean_predictor), *((name, loss["loss"]) for name, loss in losses.items())]
+
+
 def _rendered(output: Path) -> Frames:
     """Two small sets of rooms: one to train on, one to look at."""
     train, val = output / "rooms", output / "rooms-val"
-    write_dataset(train, "train", scenes=40, frames_per_scene=8, size=(120, 160), workers=2)
-    write_dataset(val, "val", scenes=8, frames_per_scene=4, size=(120, 160), workers=2)
+    write_dataset(train, "train", scenes=ROOMS, frames_per_scene=8, size=(120, 160), workers=CORES)
+    write_dataset(val, "val", scenes=ROOMS_HELD_OUT, frames_per_scene=4, size=(120, 160), workers=CORES)
     held_out = open_source(val, split="val")
     return Frames(
         title=f"rendered rooms: {len(open_source(train))} frames to train on, {len(held_out)} of other rooms",
         spec=str(train),
         held_out=[held_out[i] for i in range(len(held_out))],
         measured_on="frames of rooms that were never trained on",
+        protocol=f"--protocol rgbd/pretext --data {shlex.quote(str(val))} --split val",
+        recipe=registry.training_command(registry.get_card(MODEL)),
     )
 
 
@@ -132,10 +178,20 @@ def _given(spec: str) -> Frames:
         spec=spec,
         held_out=[source[int(i)] for i in shown],
         measured_on="of the given frames, which the short run also trains on",
+        protocol=f"--protocol nyuv2-train795/probe --data {shlex.quote(spec)}" if _is_nyu(source) else None,
+        recipe=f"rgbd3d pretrain {MODEL} --data {shlex.quote(spec)}",
     )
 
 
-def _show(report: Report, model: Mask3D, card: Card, data: Frames) -> dict[str, float]:
+def _is_nyu(source: Source) -> bool:
+    try:
+        check_nyu(source)
+    except ValueError:
+        return False
+    return True
+
+
+def _show(report: Report, model: Mask3D, card: Card, data: Frames) -> None:
     """Adds what the checkpoint sees, predicts and encodes."""
     indices = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int)
     samples = [data.held_out[i] for i in indices]
@@ -164,12 +220,11 @@ def _show(report: Report, model: Mask3D, card: Card, data: Frames) -> dict[str, 
         "judge the structure, not the absolute depth. Black: not measured. The last column shows the first three "
         "principal components of the features of the whole image.",
     )
-    return pretext_losses(model, card, data.held_out, seed=0)
 
 
 def _panels(card: Card, image: Tensor, depth: Tensor, completion: Completion, index: int) -> list[pictures.Picture]:
     """Image, what is seen of it and of the depth, the completed depth, and the truth, of one frame."""
-    color = pictures.color_image(denormalize(image))
+    color = pictures.color_image((255 * denormalise_image(image)).round().clamp(0, 255).to(torch.uint8))
     near, far = pictures.depth_range(depth)
     truth, completed = (pictures.color_depth(d, near, far) for d in (depth, completion.depth[index]))
     seen = {name: mask[index] for name, mask in completion.masks.items()}
@@ -191,7 +246,7 @@ def _continue(card: Card, data: Frames, output: Path, steps: int, start: nn.Modu
         f"train.optimizer.lr={card.train.optimizer.lr / 10}",
         f"train.schedule.warmup={max(1, steps // 10)}",
         "train.precision=fp32",
-        "train.threads=2",
+        f"train.threads={CORES}",
     )
     run = output / "run"
     if (run / TRAIN_STATE).is_file():  # of an earlier demo, perhaps on other frames; nothing else is ever deleted
@@ -228,16 +283,14 @@ def _load_three_ways(report: Report, folder: Path, card: Card, samples: list[RGB
         raise RuntimeError(f"the three libraries disagree by {worst:.2e} on {folder}; please report this")
 
 
-def _next_commands(folder: Path, data: Frames) -> list[str]:
+def _next_commands(folder: Path, card: Card, data: Frames) -> list[str]:
+    exported = shlex.quote(str(folder))
+    evaluate = [] if data.protocol is None else [f"rgbd3d evaluate {exported} {data.protocol}"]
     return [
-        f"rgbd3d verify {folder}",
+        f"rgbd3d verify {exported}",
         f"rgbd3d info {MODEL}",
-        f"rgbd3d pretrain {MODEL} --data {data.spec} --output runs/mine",
-        f"rgbd3d push {folder} YOUR_NAME/my-mask3d",
+        *evaluate,
+        f"# the recipe, untrained weights: {card.train.max_steps} steps of {card.train.batch_size} frames (hours)",
+        f"{data.recipe} --output runs/mine",
+        f"rgbd3d push {exported} YOUR_NAME/my-mask3d",
     ]
-
-
-def denormalize(image: Tensor) -> Tensor:
-    """ImageNet-normalised (3, H, W) -> uint8."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((image * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

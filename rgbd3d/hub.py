@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
@@ -19,15 +18,13 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
 
-from rgbd3d.cards import WeightFile
+from rgbd3d.cards import COMMIT, REPOSITORY, WeightFile
 from rgbd3d.hub_errors import HubError, explained
 from rgbd3d.hub_verify import FILES, Report, check_folder, check_pin, list_files
 
-__all__ = ["HubError", "Report", "download", "pull", "push", "resolve_revision", "verify"]
+__all__ = ["HubError", "Report", "download", "pull", "push", "resolve_revision", "snapshot", "verify"]
 
 DEFAULT_BRANCH = "main"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +50,7 @@ def resolve_revision(repo_id: str, revision: str | None = None, *, token: str | 
         HubError: There is no such repository or revision, or the Hub cannot be asked.
     """
     revision = revision or DEFAULT_BRANCH
-    if _COMMIT.fullmatch(revision):
+    if COMMIT.fullmatch(revision):
         return revision
     with explained("resolve", repo_id, revision):
         commit = _api(token).resolve_revision(repo_id, revision=revision).resolved
@@ -135,13 +132,13 @@ def pull(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise HubError(f"{output} exists and is not an empty folder; name another one or remove it")
     commit = resolve_revision(repo_id, revision, token=token)
-    snapshot, names = _snapshot(repo_id, commit, token)
-    report = check_folder(snapshot, names=names, golden=False)
+    cached, names = snapshot(repo_id, commit, FILES, token=token)
+    report = check_folder(cached, names=names, golden=False)
     replace(report, source=f"{repo_id}@{commit}").require("pull")
     if output is None:
-        return snapshot
+        return cached
     with explained(f"write {output} from", repo_id, commit):
-        _copy_atomically(snapshot, names, output)
+        _copy_atomically(cached, names, output)
     return output
 
 
@@ -160,14 +157,14 @@ def verify(folder_or_repo: str | Path, revision: str | None = None, *, token: st
         HubError: There is no such folder or repository, or it cannot be fetched.
     """
     repo_id = str(folder_or_repo)
-    if isinstance(folder_or_repo, Path) or Path(repo_id).expanduser().is_dir() or not _REPOSITORY.fullmatch(repo_id):
+    if isinstance(folder_or_repo, Path) or Path(repo_id).expanduser().is_dir() or not REPOSITORY.fullmatch(repo_id):
         return check_folder(_existing_folder(folder_or_repo))
     commit = resolve_revision(repo_id, revision, token=token)
-    snapshot, names = _snapshot(repo_id, commit, token)
+    cached, names = snapshot(repo_id, commit, FILES, token=token)
     if not constants.is_offline_mode():
         with explained("list the files of", repo_id, commit):
             names = _api(token).list_repo_files(repo_id, revision=commit)
-    return replace(check_folder(snapshot, names=names), source=f"{repo_id}@{commit}")
+    return replace(check_folder(cached, names=names), source=f"{repo_id}@{commit}")
 
 
 def _existing_folder(folder: str | Path) -> Path:
@@ -177,18 +174,34 @@ def _existing_folder(folder: str | Path) -> Path:
     return found
 
 
-def _snapshot(repo_id: str, commit: str, token: str | None) -> tuple[Path, list[str]]:
-    """The files of a Hub folder in the cache, byte for byte those of the commit."""
+def snapshot(
+    repo_id: str, commit: str, patterns: Collection[str], *, token: str | None = None
+) -> tuple[Path, list[str]]:
+    """Downloads some files of a commit to the cache; they are byte for byte those of the commit.
+
+    Args:
+        repo_id: Repository, owner/name.
+        commit: 40 hex digits.
+        patterns: Names within the repository, or shell-style patterns of them; what isn't there is left out.
+        token: Access token for private repositories; by default the one of `hf auth login` or HF_TOKEN.
+
+    Returns:
+        The folder in the cache, and the names that were found.
+
+    Raises:
+        HubError: They cannot be fetched, or the cache is damaged: what is wrong was removed from it.
+    """
     with explained("pull", repo_id, commit):
-        snapshot = Path(_api(token).snapshot_download(repo_id, revision=commit, allow_patterns=sorted(FILES)))
-    names = [name for name in sorted(FILES) if (snapshot / name).exists()]
-    if damaged := [name for name in names if not _intact(snapshot / name)]:
+        folder = Path(_api(token).snapshot_download(repo_id, revision=commit, allow_patterns=sorted(patterns)))
+    files = [file for pattern in patterns for file in folder.glob(pattern) if file.is_file()]
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    if damaged := [name for name in names if not _intact(folder / name)]:
         for name in damaged:
-            _evict(snapshot / name)
+            _evict(folder / name)
         raise HubError(
             f"{', '.join(damaged)} of {repo_id}@{commit} is damaged; it was removed from the cache: run it again"
         )
-    return snapshot, names
+    return folder, names
 
 
 def _intact(file: Path) -> bool:
@@ -213,13 +226,13 @@ def _evict(file: Path) -> None:
     file.unlink(missing_ok=True)
 
 
-def _copy_atomically(snapshot: Path, names: Collection[str], output: Path) -> None:
+def _copy_atomically(folder: Path, names: Collection[str], output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
         staged = Path(temporary) / output.name  # made here: the temporary folder itself is closed to other users
         for name in names:
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(snapshot / name, staged / name)
+            shutil.copyfile(folder / name, staged / name)
         staged.replace(output)
 
 
@@ -249,7 +262,7 @@ def download(
     Raises:
         HubError: Not all files could be had as pinned. A wrong one is removed from the cache.
     """
-    if not _COMMIT.fullmatch(revision):
+    if not COMMIT.fullmatch(revision):
         raise HubError(f"{repo_id}@{revision} is not pinned; a revision here is a commit of 40 hex digits")
     for name in files:
         _require_safe(name)

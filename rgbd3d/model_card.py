@@ -6,15 +6,21 @@ from typing import Any
 
 import yaml
 
-from rgbd3d.cards import Card
+from rgbd3d.cards import REPOSITORY, Card
 from rgbd3d.zoo import markdown_table, measured_value, objective, schedule
 
 _HUB_LICENSES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 """SPDX id -> the Hub's; anything else is "other", with the card's own words under "Terms"."""
 
 _PROVENANCE = {
-    "reproduced": "This checkpoint is **our reproduction**, trained with rgbd3d by the recipe in `card.yaml`.",
-    "converted": "This checkpoint is **converted** from public weights; only names and file format were changed.",
+    "reproduced": (
+        "This checkpoint is **our reproduction**, trained with rgbd3d by the recipe in `card.yaml`. It is **not an "
+        "official release** of the authors of the paper ({paper})."
+    ),
+    "converted": (
+        "This checkpoint is **converted from the authors' public checkpoint** ({paper}); only names and file format "
+        "were changed."
+    ),
     "smoke-test": "This checkpoint is a **smoke test** of the software. It is too small to be useful.",
 }
 _NAMESAKE = (
@@ -58,19 +64,18 @@ def render(card: Card, repo_id: str = "OWNER/NAME") -> str:
 def _front_matter(card: Card) -> dict[str, Any]:
     known = _HUB_LICENSES.get(card.license.weights)
     license_fields = {"license": known} if known else {"license": "other", "license_name": "see-terms-below"}
+    datasets = {"datasets": [card.data.source]} if REPOSITORY.fullmatch(card.data.source) else {}
     return {
         **license_fields,
         "library_name": "rgbd3d",
         "pipeline_tag": "image-feature-extraction",
         "tags": ["rgbd3d", "timm", "transformers", "rgb-d", "depth", "self-supervised", card.method],
-        "datasets": [card.data.source],
+        **datasets,  # the Hub takes nothing but the ids of its own data sets
     }
 
 
 def _provenance(card: Card) -> str:
-    text = (
-        f"{_PROVENANCE[card.provenance]} It is **not an official release** of the authors of the paper ({card.paper})."
-    )
+    text = _PROVENANCE[card.provenance].format(paper=card.paper)
     return f"{text} {_NAMESAKE}" if card.method == "mask3d" else text
 
 

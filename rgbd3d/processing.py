@@ -14,7 +14,7 @@ from transformers.processing_utils import ImagesKwargs
 
 from rgbd3d.cards import Backbone
 from rgbd3d.data.batch import standardise_depth
-from rgbd3d.data.resize import resize_nearest
+from rgbd3d.data.resize import resize_nearest, same_shape
 from rgbd3d.types import MILLIMETRES_PER_METRE
 
 # Annotations are not postponed in this file: transformers checks arguments by the types in `RgbdImagesKwargs`.
@@ -169,7 +169,7 @@ class RgbdImageProcessor(TorchvisionBackend):
 
         Raises:
             ValueError: A size that is no multiple of the patch, images that are scaled already, as many depth maps as
-                there are not images, or depth that `to_metres` refuses.
+                there are not images, depth of another shape than its image, or depth that `to_metres` refuses.
         """
         return super().preprocess(images, depth, **kwargs)
 
@@ -186,6 +186,8 @@ class RgbdImageProcessor(TorchvisionBackend):
         data = dict(self._preprocess(colour, return_tensors=None, **kwargs))
         if depth is not None:
             maps = [to_metres(frame, kwargs["depth_unit"]) for frame in _depth_frames(depth, len(colour))]
+            for image, frame in zip(colour, maps, strict=True):
+                _refuse_another_shape(frame, image)
             metres = [resize_nearest(frame, size) for frame, size in zip(maps, sizes, strict=True)]
             values = [standardise_depth(frame[None])[0] for frame in metres]
             data["depth_values"] = [frame.to(colour[0].device) for frame in values]
@@ -216,6 +218,15 @@ def _height_width(image: Tensor) -> tuple[int, int]:
 def _refuse_scaled(image: Tensor, do_rescale: bool) -> None:
     if do_rescale and image.is_floating_point() and image.max() <= 1:
         raise ValueError("the image has no value above 1: it seems to lie in [0, 1] already; pass do_rescale=False")
+
+
+def _refuse_another_shape(depth: Tensor, image: Tensor) -> None:
+    (rows, columns), (height, width) = _height_width(depth), _height_width(image)
+    if not same_shape((height, width), (rows, columns)):
+        raise ValueError(
+            f"depth is {columns} x {rows} but the image is {width} x {height} pixels: another shape, so they cannot be "
+            "registered; crop or re-project first"
+        )
 
 
 def _depth_frames(depth: Any, images: int) -> list[Any]:

@@ -7,13 +7,13 @@ taken for a card: neither may end in other weights than the ones meant.
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from rgbd3d.cards import Card, CardError, load_card
+from rgbd3d.cards import COMMIT, REPOSITORY, Card, CardError, load_card
+from rgbd3d.objectives import MAEObjective
 from rgbd3d.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ TASKS = (None, "pretraining")
 _PACKAGE = Path(__file__).resolve().parent
 BUNDLED_WEIGHTS = _PACKAGE / "weights"
 BACKBONE_FILE, DECODER_FILE, FULL_FILE = "model.safetensors", "decoder.safetensors", "pretraining/model.safetensors"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class ModelError(ValueError):
@@ -171,6 +169,7 @@ def register(cards: str | Path, *, revision: str | None = None) -> list[str]:
         CardError: A broken card, an `init` that doesn't exist, a circle, a name that is taken by another card, or a
             card with status bundled: only this package's own weights lie inside it.
         ModelError: No folder, no card in it, or a Hub id without a commit.
+        HubError: The Hub doesn't give the cards as they are in that commit.
     """
     folder = _folder_of_cards(cards, revision)
     new = _card_files(folder)
@@ -192,16 +191,13 @@ def _folder_of_cards(cards: str | Path, revision: str | None) -> Path:
     folder = Path(cards).expanduser()
     if folder.is_dir():
         return folder
-    if not isinstance(cards, str) or _looks_like_path(cards) or not _HUB_ID.fullmatch(cards):
+    if not isinstance(cards, str) or _looks_like_path(cards) or not REPOSITORY.fullmatch(cards):
         raise ModelError(f"there is no folder {str(cards)!r}, and it is no Hub id (owner/name)")
-    if not _COMMIT.fullmatch(revision or ""):
+    if revision is None or not COMMIT.fullmatch(revision):
         raise ModelError(f"cards from the Hub are pinned: register({cards!r}, revision=<commit of 40 hex digits>)")
-    from huggingface_hub import snapshot_download
+    from rgbd3d.hub import snapshot
 
-    from rgbd3d.hub_errors import explained
-
-    with explained("register the cards of", cards, str(revision)):
-        return Path(snapshot_download(cards, revision=revision, allow_patterns="*.yaml"))
+    return snapshot(cards, revision, ["*.yaml"])[0]
 
 
 # ---------------------------------------------------------------------------------------------------------- models
@@ -262,7 +258,8 @@ def from_pretrained(
         name: A card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote ("./runs/a/final"), or a Hub id
             ("me/model"). A plain word is a card, never a folder; what exists as a folder is never asked for on the Hub.
         task: One of `TASKS`.
-        revision: Of the Hub repository: a commit, tag or branch.
+        revision: Of the Hub repository: a commit, tag or branch. Needed where a folder "me" is here, because "me/model"
+            could be a misspelt folder.
 
     Raises:
         UnknownModelError: None of the three.
@@ -289,8 +286,13 @@ def _model_folder(name: str | Path, revision: str | None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(name, Path) or _looks_like_path(name) or not _HUB_ID.fullmatch(name):
+    if isinstance(name, Path) or _looks_like_path(name) or not REPOSITORY.fullmatch(name):
         raise UnknownModelError(f"there is no folder {str(name)!r}, and it is no Hub id (owner/name)")
+    if revision is None and folder.parent.is_dir():
+        raise UnknownModelError(
+            f"there is no folder {name!r}, though there is {str(folder.parent)!r}; for the Hub repository of that name "
+            "pass revision="
+        )
     from rgbd3d.hub import pull
 
     return pull(name, revision=revision)
@@ -307,8 +309,24 @@ def backbone_weights(name: str) -> dict[str, Tensor]:
 
 def training_command(card: Card) -> str:
     """What to type to train a card."""
-    data = "" if card.data.render is not None else f" --data YOUR_COPY_OF_{card.data.source.upper().replace('-', '_')}"
-    return f"rgbd3d pretrain {card.name}{data}"
+    if card.data.render is not None:
+        return f"rgbd3d pretrain {card.name}"
+    form = "PARQUET_OF" if _needs_no_depth(card) else "YOUR_COPY_OF"
+    return f"rgbd3d pretrain {card.name} --data {form}_{card.data.source.upper().replace('-', '_')}"
+
+
+def _needs_no_depth(card: Card) -> bool:
+    return isinstance(card.objective, MAEObjective)
+
+
+def _how_to_get_weights(card: Card) -> str:
+    """Every way that works for a card without weights; a folder of photographs alone is no source of frames."""
+    train = f"Train it with `{training_command(card)}`"
+    if _needs_no_depth(card) and card.data.render is None:
+        train += " (Parquet with the columns image, scene_id and frame_id: see docs/data.md)"
+    if card.provenance != "converted":
+        return train
+    return f"{train}, convert the public checkpoint with `mae.backbone_weights(mae.read(FILE))` of conversion/mae.py"
 
 
 def _check_task(task: str | None) -> None:
@@ -320,8 +338,8 @@ def _weight_files(card: Card, task: str | None) -> dict[str, Path]:
     """Verified weight files for a task, by the names of `card.weights.files`."""
     if card.weights.status == "recipe":
         raise NoWeightsError(
-            f"{card.name} has no weights yet: its card is a recipe that nobody has trained. Train it with "
-            f"`{training_command(card)}`, or build it untrained with pretrained=False"
+            f"{card.name} has no weights yet: its card is a recipe that nobody has trained. "
+            f"{_how_to_get_weights(card)}, or build it untrained with pretrained=False"
         )
     pins = card.weights.files or {}
     rest = [file for file in (FULL_FILE, DECODER_FILE) if file in pins][:1]

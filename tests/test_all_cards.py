@@ -1,5 +1,6 @@
 """Every card in hub_configs is complete, true to the model it builds, and part of a chain that ends."""
 
+import shlex
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from rgbd3d import registry
 from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import Card, CardError, dump
+from rgbd3d.cli import _parser
 from rgbd3d.data.catalog import CATALOG
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -73,12 +75,27 @@ def test_lineage_ends_and_fits(card: Card):
         assert parent.backbone.class_token == child.backbone.class_token
 
 
+def check_command(command: str) -> None:
+    """Exits or raises if a command cannot be typed like that."""
+    program, *arguments = shlex.split(command)
+    assert program in {"rgbd3d", "python", "make"}
+    if program == "rgbd3d":
+        assert _parser().parse_args(arguments).run
+
+
+def test_a_command_that_cannot_be_typed_is_noticed():
+    check_command("rgbd3d evaluate mask3d-vitt-synthrooms --protocol nyuv2-train795/probe --data nyuv2 --seeds 3")
+    for wrong in ("rgbd3d evaluate x --data nyuv2", "rgbd3d evaluat x", "rgbd3d info x --protocol y", "rgbd x"):
+        with pytest.raises((SystemExit, AssertionError)):
+            check_command(wrong)
+
+
 def test_numbers_say_where_they_come_from(card: Card):
     for number in card.reported:
         assert "Table" in number.source
         assert "row" in number.source
     for number in card.measured:
-        assert number.command.startswith(("rgbd3d ", "python ", "make "))
+        check_command(number.command)
         assert number.seeds > 0
         assert number.std is not None or number.seeds == 1
 

@@ -32,7 +32,7 @@ def test_info(capsys: pytest.CaptureFixture[str]):
     assert main(["info", "mask3d-vitb-scannet"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("mask3d-vitb-scannet: Mask3D, ViT-B/16, ScanNet\n")
-    for part in ("every 25th frame", "not an official release", "mae-vitb-imagenet", "Table 14", "data terms"):
+    for part in ("one frame in 25", "not an official release", "mae-vitb-imagenet", "Table 14", "data terms"):
         assert part in out
     assert max(map(len, out.splitlines())) <= 120
 
@@ -49,7 +49,7 @@ def test_data_list(capsys: pytest.CaptureFixture[str]):
         (["info", "./mask3d-vitb-scannet"], "is a path or a Hub id"),
         (["pretrain", NAME, "--set", "train.max_step=1"], "unknown key 'max_step' in train; did you mean 'max_steps'?"),
         (["pretrain", NAME, "--set", "train.max_steps"], "should look like train.max_steps=100"),
-        (["pretrain", "nothing.yaml"], "nothing.yaml"),
+        (["pretrain", "nothing.yaml"], "no such card file: nothing.yaml"),
         (["reproduce", "nothing"], "unknown model 'nothing'"),
         (["data", "inspect", "nowhere"], "nowhere: no such folder"),
         (["verify", "nowhere"], "there is no folder nowhere"),
@@ -85,6 +85,26 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(registry, "model_info", broken)
     with pytest.raises(TypeError):
         main(["info", NAME])
+
+
+def test_an_error_that_is_not_ours_says_how_to_see_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(name: str) -> str:
+        raise ValueError("too many values")
+
+    assert main(["info", "nothing"]) == 2
+    assert "RGBD3D_DEBUG" not in capsys.readouterr().err
+    monkeypatch.setattr(registry, "model_info", broken)
+    assert main(["info", NAME]) == 2
+    assert capsys.readouterr().err == "rgbd3d: too many values (RGBD3D_DEBUG=1 shows where)\n"
+
+
+@pytest.mark.parametrize("flag", ["--scenes 0", "--frames 0", "--size 0 36", "--workers 0"])
+def test_render_names_the_flag_that_is_wrong(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(f"data render --out {tmp_path} --scenes 1 {flag}".split())
+    assert f"argument {flag.split()[0]}: 0 should be at least 1" in capsys.readouterr().err
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]):

@@ -188,6 +188,15 @@ def test_depth_of_a_coarser_sensor_is_brought_to_the_size_of_the_image(processor
     assert torch.equal(out["depth_metres"][0, 0, ::2, ::2], torch.from_numpy(coarse[:24].copy()))
 
 
+def test_depth_of_another_shape_is_refused(processor, image, metres):
+    processor(image, depth=metres[:, :-1])  # 1.25 %, a rounding of sensors
+    for depth in (metres[:, :-2], metres[:-2], metres.T.copy()):
+        with pytest.raises(ValueError, match=r"the image is 80 x 60 pixels: another shape"):
+            processor(image, depth=depth)
+    with pytest.raises(ValueError, match="depth is 78 x 60"):
+        processor([image, image], depth=[metres, metres[:, :-2]])
+
+
 def test_survives_saving(image, metres, tmp_path):
     processor = RgbdImageProcessor(size={"height": 32, "width": 48}, patch_size=16, depth_unit="mm")
     processor.save_pretrained(tmp_path)

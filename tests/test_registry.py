@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import conversion_modules
 import pytest
 import torch
 from hub_folders import publish
@@ -11,14 +12,18 @@ from safetensors.torch import save_file
 
 import rgbd3d
 from rgbd3d import cards, registry
+from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import Card, CardError, Weights
+from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.folder import save_pretrained_folder, stored_weights
 from rgbd3d.hub import HubError
 from rgbd3d.hub_verify import pin
 from rgbd3d.methods import build_method
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
 from rgbd3d.registry import ModelError, NoWeightsError, UnknownModelError
+from rgbd3d.training.frames import open_frames
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "mask3d-vitt-synthrooms"
 
 
@@ -114,6 +119,16 @@ def test_a_missing_folder_is_never_taken_for_a_card(name: str | Path):
         rgbd3d.from_pretrained(name)
 
 
+def test_a_misspelt_folder_is_never_asked_for_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UnknownModelError, match=r"there is no folder 'runs/final', though .*'runs'.* pass revision="):
+        rgbd3d.from_pretrained("runs/final")
+    with pytest.raises(HubError, match="runs/final"):
+        rgbd3d.from_pretrained("runs/final", revision="0" * 40)
+
+
 def test_a_plain_word_is_never_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
@@ -157,7 +172,8 @@ def test_tasks():
     ("name", "command"),
     [
         ("mask3d-vitb-scannet", "`rgbd3d pretrain mask3d-vitb-scannet --data YOUR_COPY_OF_SCANNET`"),
-        ("mae-vitl-imagenet", "`rgbd3d pretrain mae-vitl-imagenet --data YOUR_COPY_OF_IMAGENET_1K`"),
+        ("mae-vitl-imagenet", "`rgbd3d pretrain mae-vitl-imagenet --data PARQUET_OF_IMAGENET_1K`"),
+        ("mae-vitl-imagenet", "`mae.backbone_weights(mae.read(FILE))` of conversion/mae.py"),
     ],
 )
 def test_a_recipe_has_no_weights(name: str, command: str):
@@ -170,6 +186,18 @@ def test_a_recipe_has_no_weights(name: str, command: str):
         with pytest.raises(NoWeightsError) as caught:
             call()
         assert command in str(caught.value)
+
+
+def test_the_named_ways_to_weights_of_photographs_work(tmp_path: Path):
+    photograph = {"image": torch.zeros(3, 12, 16, dtype=torch.uint8), "scene_id": "n01440764", "frame_id": 0}
+    write_shard(tmp_path / "train-00000-of-00001.parquet", [encode_sample(photograph)])
+    source = open_frames(registry.get_card("mae-vitb-imagenet"), str(tmp_path))
+    assert source[0].keys() == photograph.keys()
+    mae = conversion_modules.load("mae")
+    weights = stored_weights(build_vit(registry.get_card("mae-vitb-imagenet").backbone))
+    torch.save({"model": weights}, tmp_path / "public.pth")
+    assert mae.backbone_weights(mae.read(tmp_path / "public.pth")).keys() == weights.keys() - {"pos_embed"}
+    assert (REPOSITORY / "docs" / "data.md").is_file()
 
 
 def test_bundled_backbone(bundled: Path, method: torch.nn.Module):
@@ -327,6 +355,19 @@ def test_cards_and_weights_from_the_hub(
     registry._known()["tiny"] = folder / "tiny.yaml"
     with pytest.raises(HubError, match="sha256"):
         rgbd3d.create_model("tiny", pretrained=True)
+
+
+def test_a_damaged_card_in_the_cache_is_noticed(hub: LoopbackHub, recipe: Card, tmp_path: Path):
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(cards.dump(recipe))
+    commit = publish(hub, folder, name="me/cards").oid
+    rgbd3d.register("me/cards", revision=commit)
+    cached = registry._known()["tiny"].resolve()
+    cached.write_text(cached.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(HubError, match=r"tiny\.yaml of me/cards.* is damaged; .* run it again"):
+        rgbd3d.register("me/cards", revision=commit)
+    assert rgbd3d.register("me/cards", revision=commit) == ["tiny"]
 
 
 def test_a_commit_that_the_hub_does_not_have(hub: LoopbackHub):

@@ -63,6 +63,12 @@ def normalise_image(image: Tensor) -> Tensor:
     return torch.addcmul(-mean / deviation, image, 1 / deviation)
 
 
+def denormalise_image(image: Tensor) -> Tensor:
+    """Inverse of `normalise_image`."""
+    mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return torch.addcmul(mean, image, deviation)
+
+
 def standardise_depth(depth: Tensor) -> Tensor:
     """Truncated standardisation of each image over its valid pixels (FACTS.md §1.2, depth scaling for the encoder).
 

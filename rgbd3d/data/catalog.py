@@ -46,7 +46,7 @@ CATALOG = (
         name="imagenet-1k",
         content="1.28 M photographs of 1000 classes.",
         terms="Non-commercial research and education; the images belong to their owners.",
-        access="Ask at https://image-net.org, pass the folder as --data.",
+        access="Ask at https://image-net.org, write it as Parquet (see docs/data.md), pass that folder as --data.",
     ),
 )
 

@@ -16,11 +16,10 @@ from rgbd3d.data import codec, schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.layouts import Frame, find_frames, read_matrix
-from rgbd3d.data.resize import resize_nearest
+from rgbd3d.data.resize import resize_nearest, same_shape
 from rgbd3d.types import MILLIMETRES_PER_METRE, RGBDSample
 
 _SATURATED = 65535  # 7-Scenes and others write the largest value where the sensor saw nothing
-_ASPECT_TOLERANCE = 0.02  # ScanNet pairs 1296 x 968 colour with 640 x 480 depth
 
 
 class FrameFolder(Source):
@@ -137,7 +136,7 @@ def _fit(values: Tensor, size: tuple[int, ...], column: str, frame: Frame) -> Te
     if (rows, columns) == (height, width):
         return values
     sizes = f"{column} is {columns} x {rows} but the image is {width} x {height} pixels"
-    if abs((columns / rows) / (width / height) - 1) > _ASPECT_TOLERANCE:
+    if not same_shape(size, (rows, columns)):
         raise DataError(
             f"{frame.color}: {sizes}: another shape, so they cannot be registered; crop or re-project first"
         )

@@ -16,6 +16,15 @@ def resize_color(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image.contiguous()[None], size, mode="bilinear", antialias=True)[0]
 
 
+_ASPECT_TOLERANCE = 0.02  # ScanNet pairs 1296 x 968 colour with 640 x 480 depth
+
+
+def same_shape(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether maps of two sizes, (height, width), can show the same view: their aspect ratios differ by 2 % at most."""
+    (height, width), (rows, columns) = size, other
+    return abs((columns / rows) / (width / height) - 1) <= _ASPECT_TOLERANCE
+
+
 def resize_nearest(values: Tensor, size: tuple[int, int]) -> Tensor:
     """(..., H, W) of any type -> (..., *size): each pixel takes the value under its centre."""
     if tuple(values.shape[-2:]) == tuple(size):

@@ -13,7 +13,7 @@ import torch
 
 import rgbd3d
 from rgbd3d.data.sources import open_source
-from rgbd3d.evaluation.protocols import PROTOCOLS
+from rgbd3d.evaluation.protocols import PROTOCOLS, find_card
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def evaluate(
     """Measures a model.
 
     Args:
-        model: Card name, or a folder that `rgbd3d pretrain` wrote.
+        model: Card name, or a folder that `rgbd3d pretrain` wrote ("./final": a plain word is a card).
         protocol: Key of `rgbd3d.evaluation.protocols.PROTOCOLS`.
         data: Source spec, see `rgbd3d.data.sources.open_source`.
         split: Part of the source.
@@ -85,9 +85,13 @@ def evaluate(
 
     Raises:
         ValueError: The protocol is unknown, or the data does not fit it.
+        UnknownModelError: There is no such card or folder.
+        NoWeightsError: A card that nobody has trained yet.
+        DataError: The data cannot be read.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
+    find_card(model)  # a misspelt name fails before the data is opened
     source = open_source(data, split=split)
     runs = tuple(PROTOCOLS[protocol].run(model, source, pretrained, seed) for seed in seeds)
     result = Result(

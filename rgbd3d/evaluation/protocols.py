@@ -18,7 +18,12 @@ from rgbd3d.evaluation.transfer import fine_tune, linear_probe
 
 NYU_TRAIN_FRAMES = 795
 NYU_HELD_OUT = 120
-"""The last frames in index order show other rooms than the ones before them."""
+"""Scored, not trained on: the last frames. A room's frames follow each other, so these show other rooms than the ones
+before them; only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
+
+NYU_NUMBERS = {0: 3, 159: 265, 318: 530, 477: 853, 636: 1097, 674: 1197, 675: 1198, 794: 1440}
+"""Position -> official number from 1 (`trainNdxs` of NYUv2's splits.mat) of some frames, with both sides of the cut:
+enough to tell the training split, in its order, from any other frames."""
 
 NYU_CLASSES = 40
 NYU_LABEL_SPACE = "nyu40"
@@ -41,16 +46,7 @@ class Protocol:
 
 def _nyu_transfer(method: Callable[..., dict[str, float]]) -> Callable[[str, Source, bool, int], dict[str, float]]:
     def run(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
-        if len(source) != NYU_TRAIN_FRAMES:
-            raise ValueError(
-                f"this protocol needs the {NYU_TRAIN_FRAMES} labelled training frames of NYUv2; "
-                f"{source.name} has {len(source)} frames"
-            )
-        if source.label_space != NYU_LABEL_SPACE:
-            raise ValueError(
-                f"this protocol scores the {NYU_CLASSES} classes of {NYU_LABEL_SPACE}; the labels of {source.name} are "
-                f"{source.label_space or 'missing'}"
-            )
+        check_nyu(source)
         model = _create(name, None, pretrained, seed)
         frames = load_frames(source, model.config.backbone_section.image_size)
         split = len(frames) - NYU_HELD_OUT
@@ -60,13 +56,43 @@ def _nyu_transfer(method: Callable[..., dict[str, float]]) -> Callable[[str, Sou
     return run
 
 
-def _pretext(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
+def check_nyu(source: Source) -> None:
+    """Refuses all but the labelled training frames of NYUv2 in their official order; decodes a few of them.
+
+    Raises:
+        ValueError: Says what differs.
+    """
+    if len(source) != NYU_TRAIN_FRAMES:
+        raise ValueError(
+            f"this protocol needs the {NYU_TRAIN_FRAMES} labelled training frames of NYUv2; "
+            f"{source.name} has {len(source)} frames"
+        )
+    if source.label_space != NYU_LABEL_SPACE:
+        raise ValueError(
+            f"this protocol scores the {NYU_CLASSES} classes of {NYU_LABEL_SPACE}; the labels of {source.name} are "
+            f"{source.label_space or 'missing'}"
+        )
+    _check_depth(source)
+    for position, number in NYU_NUMBERS.items():
+        found = source[position].get("frame_id")
+        if found != number:
+            raise ValueError(
+                f"{source.name}: frame_id at position {position} is {found}, but {number} is there in NYUv2's training "
+                "split: other frames, or not named by their official numbers (from 1) and in that order"
+            )
+
+
+def _check_depth(source: Source) -> None:
     if "depth" not in source.columns:
         raise ValueError(f"{source.name} has no depth; it has {', '.join(source.columns)}")
+
+
+def _pretext(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
+    _check_depth(source)
     model = _create(name, "pretraining", pretrained, seed)
     if "depth_metres" not in model.method.inputs:
         raise ValueError(f"{name} is not pre-trained on depth: this protocol does not fit it")
-    return pretext_losses(model.method, _card(name), source, seed)
+    return pretext_losses(model.method, find_card(name), source, seed)
 
 
 def _create(name: str, task: str | None, pretrained: bool, seed: int) -> Any:
@@ -77,13 +103,26 @@ def _create(name: str, task: str | None, pretrained: bool, seed: int) -> Any:
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return model_from_card(_card(name), task)
+        return model_from_card(find_card(name), task)
 
 
-def _card(name: str) -> Card:
-    """Card of a registered name or of a Hub folder on this machine."""
-    folder = Path(name)
-    return load_card(folder / "card.yaml") if folder.is_dir() else registry.get_card(name)
+def find_card(name: str) -> Card:
+    """Card of a registered name, or of a folder that rgbd3d wrote.
+
+    A plain word is a card, never a folder, as in `registry.from_pretrained`.
+
+    Raises:
+        UnknownModelError: There is no such card or folder.
+        CardError: The card cannot be read.
+    """
+    if not (name.startswith((".", "~")) or "/" in name or "\\" in name):
+        return registry.get_card(name)
+    file = Path(name).expanduser() / "card.yaml"
+    if not file.is_file():
+        raise registry.UnknownModelError(
+            f"there is no {file}; name a card, or a folder that `rgbd3d pretrain` or `rgbd3d pull` wrote"
+        )
+    return load_card(file)
 
 
 PROTOCOLS = {
@@ -92,13 +131,13 @@ PROTOCOLS = {
         Protocol(
             "nyuv2-train795/probe",
             "Linear probe of frozen features: semantic classes (40) and depth, trained on the first 675 labelled NYUv2 "
-            "training frames, scored on the last 120 (other rooms).",
+            "training frames, scored on the last 120 (other rooms but one).",
             _nyu_transfer(linear_probe),
         ),
         Protocol(
             "nyuv2-train795/finetune",
             "Joint fine-tuning for semantic classes (40) and depth, 8 epochs on the first 675 labelled NYUv2 training "
-            "frames, scored on the last 120 (other rooms).",
+            "frames, scored on the last 120 (other rooms but one).",
             _nyu_transfer(fine_tune),
         ),
         Protocol(

@@ -6,6 +6,7 @@ import itertools
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class TrainBatches:
             world=world,
             workers=workers,
         )
-        self._loader.worker_init_fn = _ignore_interrupts
+        self._loader.worker_init_fn = _outlive_signals
         self._loader.generator = torch.Generator()  # or every start would draw from the global generator
 
     def __iter__(self) -> Iterator[Batch]:
@@ -67,6 +68,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; a worker that died of it could not serve the last step."""
+def _outlive_signals(worker: int) -> None:
+    """Ctrl-C and SIGTERM may reach the whole process group; a worker that died of one could not serve the last step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _outlive_one)
+
+
+def _outlive_one(number: int, frame: FrameType | None) -> None:
+    """The next one acts: at exit the main process terminates workers by it and waits for them."""
+    signal.signal(number, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rgbd3d.data.base import Source
 from rgbd3d.training.batches import Batch
+from rgbd3d.training.resume import last_marked
 
 
 class NonFiniteError(RuntimeError):
@@ -45,7 +46,7 @@ class FiniteGuard(TrainerCallback):
             NonFiniteError: With step, losses and the frames of the batch.
         """
         self._batches.append(batch)
-        if not all(bool(torch.isfinite(value)) for value in losses.values()):
+        if not bool(torch.stack([value.detach().float() for value in losses.values()]).isfinite().all()):
             self._batches = [batch]
             self._stop(step, "loss", {name: float(value) for name, value in losses.items()})
 
@@ -76,7 +77,8 @@ class FiniteGuard(TrainerCallback):
         raise NonFiniteError(
             f"the {what} is not finite at step {step}: "
             + ", ".join(f"{name} = {value}" for name, value in values.items())
-            + f"\nframes (scene/frame): {', '.join(frames)}\nweights and batches are saved in {folder}\n"
+            + f"\nframes (scene/frame): {', '.join(frames)}\nweights and batches are saved in {folder}; "
+            f"the last checkpoint: {last_marked(self._output) or 'none yet'}\n"
             "look at these frames; if they are fine, lower train.optimizer.lr, set train.clip_grad_norm or use "
             "train.precision=fp32, in a new folder: continued, this run would meet the same batch with the same weights"
         )

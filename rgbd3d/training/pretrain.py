@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,16 +22,19 @@ from rgbd3d.methods import build_method
 from rgbd3d.registry import NoWeightsError
 from rgbd3d.training.checkpoints import CompleteCheckpoints
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
+from rgbd3d.training.exported_card import exported_card
 from rgbd3d.training.frames import open_frames
 from rgbd3d.training.interrupt import SaveAndStop
 from rgbd3d.training.logbook import Logbook
-from rgbd3d.training.provenance import TRAIN_STATE, write_train_state
+from rgbd3d.training.provenance import TRAIN_STATE, Start, changed_since, contributing_starts, write_train_state
 from rgbd3d.training.recipe import Device, Pace, run_identity, total_steps, training_arguments
 from rgbd3d.training.resume import Checkpoint, Identity, ResumeError, check_same_run, latest_complete
 from rgbd3d.training.trainer import Method, RecipeTrainer, load_weights
 
 FINAL = "final"
 """Folder of the exported model within the folder of a run."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def pretrain(
 ) -> Path:
     """Trains a card by its recipe, or continues a run that was stopped, and exports the result.
 
-    However often it is killed, the weights at the end are the same, bit for bit, on the same machine. Under torchrun it
-    runs in all processes; the batch of the card is divided among them.
+    However often it is killed, the weights at the end are the same, bit for bit, on the same machine and device with
+    the same torch. Under torchrun it runs in all processes; the batch of the card is divided among them.
 
     Args:
         card: Recipe.
@@ -103,11 +107,11 @@ def pretrain(
         KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after saving.
     """
     card, output, pace = with_overrides(card, overrides), Path(output), pace or Pace()
-    output.mkdir(parents=True, exist_ok=True)
     with _reproducible(card.train.threads):
         args = training_arguments(card.train, output, pace, device)
         with args.main_process_first(desc="rendering"):
             source = open_frames(card, data)
+        output.mkdir(parents=True, exist_ok=True)
         args.max_steps = total_steps(card.train, len(source))
         identity = run_identity(card, source.digest(), _digest(start), args.world_size)
         checkpoint = _find_checkpoint(args, output, identity, resume)
@@ -117,7 +121,7 @@ def pretrain(
         _train(run, model)
         if run.last_step < args.max_steps:
             return output / f"checkpoint-{run.last_step}"
-        return _export(run, model)
+        return _export(run, model, exported_card(card, data, overrides, continued=start is not None))
 
 
 def _find_checkpoint(args: TrainingArguments, output: Path, identity: Identity, resume: bool) -> Checkpoint | None:
@@ -135,20 +139,36 @@ def _find_checkpoint(args: TrainingArguments, output: Path, identity: Identity, 
 
 
 def _record(run: _Run, data: str | None, overrides: Sequence[str]) -> None:
-    if run.args.process_index == 0:
-        write_train_state(
-            run.output,
-            run.card,
-            overrides,
-            data=data,
-            data_digest=run.identity["data_digest"],
-            start_digest=run.identity["start_digest"],
-            frames=len(run.source),
-            steps=run.args.max_steps,
-            continued_at=run.checkpoint.step if run.checkpoint else None,
-            device=str(run.args.device),
-            processes=run.args.world_size,
-            workers=run.workers,
+    if run.args.process_index != 0:
+        return
+    continued_at = run.checkpoint.step if run.checkpoint else None
+    earlier = contributing_starts(run.output, continued_at)
+    now = write_train_state(
+        run.output,
+        run.card,
+        overrides,
+        earlier,
+        data=data,
+        data_digest=run.identity["data_digest"],
+        start_digest=run.identity["start_digest"],
+        frames=len(run.source),
+        steps=run.args.max_steps,
+        continued_at=continued_at,
+        device=str(run.args.device),
+        processes=run.args.world_size,
+        workers=run.workers,
+    )
+    if continued_at is not None and continued_at < run.last_step:
+        _warn_if_inexact(earlier, now)
+
+
+def _warn_if_inexact(earlier: Sequence[Start], now: Start) -> None:
+    changed = changed_since(earlier[-1], now) if earlier else []
+    if changed:
+        _log.warning(
+            "continuing where sums are rounded differently (%s): the weights at the end will not be, bit for bit, "
+            "those of a run that was not interrupted",
+            ", ".join(changed),
         )
 
 
@@ -197,11 +217,10 @@ def _train(run: _Run, model: Method) -> None:
         raise KeyboardInterrupt(f"saved in {run.output}; the same command continues")
 
 
-def _export(run: _Run, model: Method) -> Path:
+def _export(run: _Run, model: Method, card: Card) -> Path:
     final = run.output / FINAL
     if run.args.process_index == 0:
-        own = replace(run.card, measured=())  # the card's numbers were measured on other weights
-        save_pretrained_folder(model, own, final)
+        save_pretrained_folder(model, card, final)
         write_curve(run_curve(run.output), run.output / CURVE)
         print(f"\nsaved {final}\nnext: rgbd3d verify {final}", flush=True)
     return final

@@ -1,4 +1,4 @@
-"""train_state.json: what ran, on what, with which versions."""
+"""train_state.json: what ran, on what, with which versions, and what ran before it was continued."""
 
 from __future__ import annotations
 
@@ -20,17 +20,28 @@ from rgbd3d.strict_yaml import plain
 from rgbd3d.training.resume import write_atomic
 
 TRAIN_STATE = "train_state.json"
+_EARLIER = "earlier_starts"
+_OF_A_START = ("started", "command", "continued_at", "device", "versions", "git_revision", "host")
 _PACKAGES = ("rgbd3d", "torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "pillow", "pyarrow")
 
+Start = dict[str, Any]
+"""One start of a run: when, by which command, after which step, where and with which versions."""
 
-def write_train_state(output: Path, card: Card, overrides: Sequence[str], **run: Any) -> None:
+
+def write_train_state(
+    output: Path, card: Card, overrides: Sequence[str], earlier: Sequence[Start], **run: Any
+) -> Start:
     """Writes train_state.json into the folder of a run.
 
     Args:
         output: Folder of the run.
         card: After overrides.
         overrides: As given.
+        earlier: What this start goes on from: `contributing_starts`.
         **run: Data specification, digest, number of frames and steps, device and the like; plain values.
+
+    Returns:
+        This start.
     """
     state = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -46,8 +57,42 @@ def write_train_state(output: Path, card: Card, overrides: Sequence[str], **run:
             "flags": _cpu_flags(),
         },
         "card": plain(card),
+        _EARLIER: list(earlier),
     }
     write_atomic(output / TRAIN_STATE, json.dumps(state, indent=1) + "\n")
+    return _start(state)
+
+
+def read_starts(output: Path) -> list[Start]:
+    """Starts of a run that are in its weights, and the last one; empty before the first."""
+    path = output / TRAIN_STATE
+    if not path.is_file():
+        return []
+    state = json.loads(path.read_text())
+    return [*state.get(_EARLIER, []), _start(state)]
+
+
+def contributing_starts(output: Path, continued_at: int | None) -> list[Start]:
+    """Starts that made steps of the checkpoint at `continued_at`; those that were killed before they saved did not."""
+    return [start for start in read_starts(output) if (start["continued_at"] or 0) < (continued_at or 0)]
+
+
+def changed_since(before: Start, now: Start) -> list[str]:
+    """What differs between two starts and decides how sums are rounded, as "what: then -> now"."""
+    then_facts, now_facts = _rounding(before), _rounding(now)
+    return [f"{what}: {then} -> {now_facts[what]}" for what, then in then_facts.items() if then != now_facts[what]]
+
+
+def _rounding(start: Start) -> dict[str, str]:
+    return {
+        "device": start["device"].partition(":")[0],
+        "torch": start["versions"]["torch"],
+        "CPU": start["host"]["cpu"],
+    }
+
+
+def _start(state: dict[str, Any]) -> Start:
+    return {key: state[key] for key in _OF_A_START}
 
 
 def _version(package: str) -> str | None:

@@ -72,7 +72,10 @@ def frames_per_process(train: Train, processes: int) -> int:
 
 
 def run_identity(card: Card, data_digest: str, start_digest: str | None, processes: int) -> Identity:
-    """What decides about every bit of the weights of a run on one machine.
+    """What decides about the weights of a run, and has to be equal to continue it.
+
+    Device, CPU and torch are left out although the last bits depend on them: a run may move to another machine, with a
+    warning (`rgbd3d.training.provenance.changed_since`).
 
     Args:
         card: After overrides.

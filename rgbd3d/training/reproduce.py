@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rgbd3d import registry
 from rgbd3d.modeling import RgbdForPreTraining
-from rgbd3d.training.curves import Curve, final_loss, read_curve, run_curve
+from rgbd3d.training.curves import Curve, final_loss_difference, read_curve, run_curve
 from rgbd3d.training.pretrain import pretrain
 from rgbd3d.training.recipe import Device, Pace
 
@@ -64,7 +64,7 @@ def reproduce(
     """Trains a card from its recipe and compares.
 
     On the machine that trained it the weights are the same bits. Elsewhere sums are rounded differently, and the final
-    loss is compared instead (`rgbd3d.training.curves.final_loss`).
+    loss is compared instead (`rgbd3d.training.curves.final_loss_difference`).
 
     Args:
         name: Of a card with weights.
@@ -86,7 +86,7 @@ def reproduce(
     ours = run_curve(Path(output))
     if steps is not None and curve is not None:
         return Reproduction(name, _curve_difference(ours, curve, steps), None, card.tolerance)
-    loss = None if curve is None else abs(final_loss(ours) - final_loss(curve))
+    loss = None if curve is None else final_loss_difference(ours, curve)
     weights = _weight_difference(load_file(folder / registry.FULL_FILE), published)
     return Reproduction(name, loss, weights, card.tolerance)
 
@@ -103,7 +103,7 @@ def _published_curve(name: str) -> Curve | None:
 
 
 def _curve_difference(ours: Curve, published: Curve, steps: int) -> float:
-    return max(abs(loss - published[step]) for step, loss in ours.items() if step <= steps)
+    return max(abs(ours[step] - published[step]) for step in ours.keys() & published.keys() if step <= steps)
 
 
 def _weight_difference(ours: dict[str, Tensor], published: dict[str, Tensor]) -> float:

@@ -88,6 +88,11 @@ def latest_complete(output: Path) -> Checkpoint | None:
     return None
 
 
+def last_marked(output: Path) -> Path | None:
+    """Folder of the newest checkpoint that was saved completely; its files are not read."""
+    return next((folder for folder in reversed(_folders(output)) if (folder / MARKER).is_file()), None)
+
+
 def keep_last(output: Path, count: int) -> None:
     """Deletes all but the newest `count` checkpoints, markers first."""
     for folder in _folders(output)[:-count]:
@@ -125,13 +130,14 @@ def _read(folder: Path) -> Checkpoint | None:
     """The checkpoint in a folder, or None when anything is missing or differs from its marker."""
     try:
         marker = json.loads((folder / MARKER).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    for name, expected in marker["files"].items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != expected["bytes"] or _sha256(path) != expected["sha256"]:
+        files = {folder / name: (pin["bytes"], pin["sha256"]) for name, pin in marker["files"].items()}
+        checkpoint = Checkpoint(folder, int(marker["step"]), dict(marker["identity"]))
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # no marker, or a file that is none
+    for path, (size, digest) in files.items():
+        if not path.is_file() or path.stat().st_size != size or _sha256(path) != digest:
             return None
-    return Checkpoint(folder, marker["step"], marker["identity"])
+    return checkpoint
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
+import re
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from safetensors.torch import load_file
 
 import rgbd3d
 from rgbd3d.cards import CardError, Measured, Render, load_card
+from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
 from rgbd3d.methods import build_method
 from rgbd3d.registry import NoWeightsError
@@ -24,6 +28,7 @@ from rgbd3d.training.curves import read_curve
 from rgbd3d.training.guard import NonFiniteError
 from rgbd3d.training.logbook import read_log
 from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.provenance import changed_since, read_starts
 from rgbd3d.training.recipe import Pace
 from rgbd3d.training.resume import ResumeError, latest_complete
 
@@ -105,6 +110,38 @@ def test_stops_early_with_the_schedule_of_the_whole_run(frames: Path, tmp_path: 
     assert read_log(tmp_path)[1]["lr"] == pytest.approx(1e-3 * min(1, 1 / warmup))
 
 
+def test_the_curve_has_no_line_of_a_part_of_its_steps(frames: Path, tmp_path: Path):
+    for stop_after in (5, None):
+        pace = Pace(log_every=3, stop_after=stop_after)
+        pretrain(tiny.CARD, str(frames), tmp_path / "stopped", device="cpu", pace=pace)
+    pretrain(tiny.CARD, str(frames), tmp_path / "whole", device="cpu", pace=Pace(log_every=3))
+    stopped, whole = (read_curve(tmp_path / run / "curve.txt") for run in ("stopped", "whole"))
+    assert sorted(whole) == [1, 3, 6, 9]
+    assert [line["step"] for line in read_log(tmp_path / "stopped")] == [1, 3, 6, 9]
+    assert stopped == {step: loss for step, loss in whole.items() if step != 6}
+
+
+def test_every_start_that_made_the_weights_is_kept(
+    frames: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def go_on(stop_after: int) -> str:
+        caplog.clear()
+        pretrain(tiny.CARD, str(frames), tmp_path, device="cpu", pace=Pace(stop_after=stop_after))
+        return caplog.text
+
+    with caplog.at_level(logging.WARNING, logger="rgbd3d"):
+        assert go_on(1) == ""
+        assert go_on(2) == ""
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another")
+        assert "another) " not in go_on(2), "nothing is left to train"
+        assert re.search(r"continuing where sums are rounded differently \(CPU: \S+ -> another\)", go_on(3))
+    starts = read_starts(tmp_path)
+    assert [start["continued_at"] for start in starts] == [None, 1, 2]
+    assert all(start["versions"]["torch"] and start["command"] and start["started"] for start in starts)
+    changed = {**starts[1], "device": "cuda:0", "versions": {"torch": "0.0"}}
+    assert [line.split(":")[0] for line in changed_since(starts[0], changed)] == ["device", "torch"]
+
+
 def test_wrong_overrides_name_the_field_and_the_nearest(frames: Path, tmp_path: Path):
     with pytest.raises(CardError, match="max_steps"):
         pretrain(tiny.CARD, str(frames), tmp_path, ("train.max_step=3",))
@@ -116,7 +153,10 @@ def test_wrong_overrides_name_the_field_and_the_nearest(frames: Path, tmp_path: 
 
 def test_data_that_cannot_be_rendered_has_to_be_brought(tmp_path: Path):
     with pytest.raises(ValueError, match=r"made up, which cannot be redistributed.*--data"):
-        pretrain(tiny.CARD, None, tmp_path)
+        pretrain(tiny.CARD, None, tmp_path / "run")
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        pretrain(tiny.CARD, str(tmp_path / "nowhere"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_init_without_weights_is_never_a_random_start(frames: Path, tmp_path: Path):
@@ -145,6 +185,7 @@ def test_a_loss_that_is_not_finite_stops_with_frames_and_state(frames: Path, tmp
         pretrain(tiny.CARD, str(frames), tmp_path / "run", rate, device="cpu", pace=EVERY_STEP)
     step = len(read_log(tmp_path / "run"))
     assert f"at step {step}" in str(error.value)
+    assert "the last checkpoint: none yet" in str(error.value)
     (folder,) = (tmp_path / "run").glob("nonfinite-step-*")
     report = json.loads((folder / "report-0.json").read_text())
     assert report["step"] == step
@@ -158,15 +199,23 @@ def test_a_loss_that_is_not_finite_stops_with_frames_and_state(frames: Path, tmp
     assert load_file(folder / "model-0.safetensors").keys() == build_method(tiny.CARD).state_dict().keys()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_stops(processes: ForkServerContext, frames: Path, tmp_path: Path, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.kill, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM)]
+)
+def test_a_signal_saves_and_stops(
+    processes: ForkServerContext,
+    frames: Path,
+    tmp_path: Path,
+    send: Callable[[int, int], None],
+    number: signal.Signals,
+):
     card = tiny.with_train(tiny.CARD, max_steps=1000)
-    process = processes.Process(target=tiny.train, args=(card, frames, tmp_path, 2))
+    process = processes.Process(target=tiny.train_as_group, args=(card, frames, tmp_path, 2))
     process.start()
     while not read_log(tmp_path):
         assert process.is_alive()
         time.sleep(0.01)
-    os.kill(process.pid, number)
+    send(process.pid, number)
     process.join()
     assert process.exitcode == 1, "pretrain raises KeyboardInterrupt"
     stopped = latest_complete(tmp_path)

@@ -9,6 +9,7 @@ from rgbd3d.training.resume import (
     ResumeError,
     check_same_run,
     keep_last,
+    last_marked,
     latest_complete,
     mark_complete,
     write_atomic,
@@ -58,7 +59,36 @@ def _cut_marker(folder: Path) -> None:
     (folder / MARKER).write_text(text[: len(text) // 2])
 
 
-@pytest.mark.parametrize("damage", [_cut_file, _change_byte, _lose_file, _lose_marker, _cut_marker])
+def _empty_marker(folder: Path) -> None:
+    (folder / MARKER).write_text("{}")
+
+
+def _marker_of_another_kind(folder: Path) -> None:
+    (folder / MARKER).write_text(json.dumps({"step": 2, "identity": IDENTITY, "files": ["model.safetensors"]}))
+
+
+def _list_as_marker(folder: Path) -> None:
+    (folder / MARKER).write_text("[1, 2]")
+
+
+def _binary_marker(folder: Path) -> None:
+    (folder / MARKER).write_bytes(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _cut_file,
+        _change_byte,
+        _lose_file,
+        _lose_marker,
+        _cut_marker,
+        _empty_marker,
+        _marker_of_another_kind,
+        _list_as_marker,
+        _binary_marker,
+    ],
+)
 def test_a_damaged_checkpoint_is_removed_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture, damage):
     for step in (1, 2):
         mark_complete(save(tmp_path, step), step, IDENTITY)
@@ -69,6 +99,14 @@ def test_a_damaged_checkpoint_is_removed_with_a_note(tmp_path: Path, caplog: pyt
     assert found.step == 1
     assert not (tmp_path / "checkpoint-2").exists()
     assert "checkpoint-2" in caplog.text
+
+
+def test_the_last_marked_is_found_without_reading(tmp_path: Path):
+    assert last_marked(tmp_path) is None
+    for step in (9, 10):
+        mark_complete(save(tmp_path, step), step, IDENTITY)
+    save(tmp_path, 11)
+    assert last_marked(tmp_path) == tmp_path / "checkpoint-10"
 
 
 def test_keep_last_deletes_the_oldest(tmp_path: Path):

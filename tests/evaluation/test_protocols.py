@@ -1,0 +1,141 @@
+"""Protocols refuse data that they are not for, and what they score is never trained on."""
+
+import pytest
+import torch
+from labelled_source import LabelledSource, register_tiny_card
+from tiny import tiny_card
+
+from rgbd3d import registry
+from rgbd3d.cards import dump
+from rgbd3d.evaluation import protocols, transfer
+from rgbd3d.evaluation.protocols import PROTOCOLS, find_card
+
+TRAIN, SCORED = 6, 3
+TRANSFER = ["nyuv2-train795/probe", "nyuv2-train795/finetune"]
+
+pytestmark = pytest.mark.usefixtures("own_registry")
+
+
+@pytest.fixture
+def name(tmp_path):
+    return register_tiny_card(tmp_path)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """As if NYUv2 had nine frames with the numbers 0 to 8."""
+    monkeypatch.setattr(protocols, "NYU_TRAIN_FRAMES", TRAIN + SCORED)
+    monkeypatch.setattr(protocols, "NYU_HELD_OUT", SCORED)
+    monkeypatch.setattr(protocols, "NYU_NUMBERS", {0: 0, TRAIN - 1: TRAIN - 1, TRAIN: TRAIN})
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Collects every backbone and head that a protocol makes; they are trained in place."""
+    made = []
+
+    def record(owner, attribute):
+        make = getattr(owner, attribute)
+
+        def recorded(*arguments):
+            made.append(make(*arguments))
+            return made[-1]
+
+        monkeypatch.setattr(owner, attribute, recorded)
+
+    record(protocols, "_create")
+    record(transfer, "DenseHead")
+    record(transfer, "LinearHead")
+    return made
+
+
+@pytest.mark.parametrize("protocol", TRANSFER)
+@pytest.mark.usefixtures("small")
+def test_frames_that_are_scored_are_never_trained_on(protocol, name, trained):
+    def run(changed):
+        source = LabelledSource(TRAIN + SCORED)
+        for sample in source.samples[changed]:
+            sample["semantic"] = (sample["semantic"] + 1) % 40
+            sample["depth"] = sample["depth"] * 2
+            sample["image"] = 255 - sample["image"]
+        trained.clear()
+        metrics = PROTOCOLS[protocol].run(name, source, False, 0)
+        weights = {f"{i}.{key}": value for i, part in enumerate(trained) for key, value in part.state_dict().items()}
+        return metrics, weights
+
+    metrics, weights = run(slice(0, 0))
+    other_scored, same = run(slice(TRAIN, None))
+    _, other_trained = run(slice(TRAIN - 1, TRAIN))
+    assert other_scored != metrics
+    assert all(torch.equal(value, same[key]) for key, value in weights.items())
+    assert not all(torch.equal(value, other_trained[key]) for key, value in weights.items())
+
+
+@pytest.mark.parametrize("protocol", TRANSFER)
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (lambda: LabelledSource(TRAIN), r"needs the 9 labelled training frames of NYUv2; made-up has 6 frames"),
+        (lambda: LabelledSource(TRAIN + SCORED, label_space="nyu13"), "scores the 40 classes of nyu40.* are nyu13"),
+        (
+            lambda: LabelledSource(TRAIN + SCORED, columns=("image", "depth", "frame_id"), label_space=None),
+            "the labels of made-up are missing",
+        ),
+        (lambda: LabelledSource(TRAIN + SCORED, columns=("image", "semantic", "frame_id")), "made-up has no depth"),
+        (
+            lambda: LabelledSource(TRAIN + SCORED, first_number=1),
+            "frame_id at position 0 is 1, but 0 is there in NYUv2",
+        ),
+        (lambda: LabelledSource(TRAIN + SCORED, columns=("image", "depth", "semantic")), "at position 0 is None"),
+    ],
+    ids=["frames", "nyu13", "no labels", "no depth", "other numbers", "no numbers"],
+)
+@pytest.mark.usefixtures("small")
+def test_refuses_other_data(protocol, source, problem):
+    with pytest.raises(ValueError, match=problem):
+        PROTOCOLS[protocol].run("no model is made", source(), False, 0)
+
+
+@pytest.mark.usefixtures("small")
+def test_refuses_frames_in_another_order():
+    source = LabelledSource(TRAIN + SCORED)
+    source.samples[TRAIN - 1], source.samples[TRAIN] = source.samples[TRAIN], source.samples[TRAIN - 1]
+    with pytest.raises(ValueError, match="position 5 is 6, but 5 is there"):
+        protocols.check_nyu(source)
+
+
+def test_the_cut_is_between_two_known_frames():
+    last = protocols.NYU_TRAIN_FRAMES - 1
+    first_scored = protocols.NYU_TRAIN_FRAMES - protocols.NYU_HELD_OUT
+    assert {0, first_scored - 1, first_scored, last} <= protocols.NYU_NUMBERS.keys()
+    assert sorted(protocols.NYU_NUMBERS.values()) == list(protocols.NYU_NUMBERS.values())
+
+
+def test_pretext_needs_depth_and_a_model_of_it(name):
+    run = PROTOCOLS["rgbd/pretext"].run
+    with pytest.raises(ValueError, match="made-up has no depth; it has image"):
+        run(name, LabelledSource(2, columns=("image",), label_space=None), False, 0)
+    with pytest.raises(ValueError, match="mae-vitb-imagenet is not pre-trained on depth"):
+        run("mae-vitb-imagenet", LabelledSource(2), False, 0)
+
+
+def test_random_weights_come_from_the_seed(name):
+    run = PROTOCOLS["rgbd/pretext"].run
+    first, again, other = (run(name, LabelledSource(2), False, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first["mean_predictor"] == other["mean_predictor"]
+    assert first["loss"] != other["loss"]
+
+
+def test_a_plain_word_is_a_card_and_never_a_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (name, "final"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "card.yaml").write_text(dump(tiny_card("name=in-the-folder")))
+    assert find_card(name).name == name
+    assert find_card(f"./{name}").name == "in-the-folder"
+    assert find_card(str(tmp_path / "final")).name == "in-the-folder"
+    with pytest.raises(registry.UnknownModelError, match=r"write '\./final'"):
+        find_card("final")
+    with pytest.raises(registry.UnknownModelError, match=r"there is no elsewhere/final/card\.yaml"):
+        find_card("elsewhere/final")

@@ -1,0 +1,92 @@
+"""A finished run is bundled with the package and comes back by the name of its card."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import tiny_run as tiny
+import torch
+from safetensors.torch import load_file
+
+from rgbd3d import registry
+from rgbd3d.cards import Card
+from rgbd3d.strict_yaml import dump
+from rgbd3d.training import publish as module
+from rgbd3d.training.curves import read_curve, run_curve
+from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.publish import publish
+
+CARD = tiny.with_train(tiny.CARD, max_steps=1)
+NAME = CARD.name
+
+
+@pytest.fixture(scope="module")
+def run(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the card as it is."""
+    output = tmp_path_factory.mktemp("publish") / "run"
+    pretrain(CARD, str(frames), output, device="cpu")
+    return output
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with one card, without weights."""
+    cards = tmp_path / "cards"
+    cards.mkdir()
+    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(registry, "cards_folder", lambda: cards)
+    monkeypatch.setattr(registry, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
+    write_card(tmp_path, CARD)
+    return tmp_path
+
+
+def write_card(package: Path, card: Card) -> None:
+    (package / "cards" / f"{NAME}.yaml").write_text("# A comment.\n" + dump(card))
+    registry._load_named.cache_clear()
+
+
+def test_comes_back_by_name(package: Path, run: Path):
+    assert publish(NAME, run) == package / "weights" / NAME
+    registry._load_named.cache_clear()
+
+    trained = load_file(run / "final" / "pretraining" / "model.safetensors")
+    model = registry.create_model(NAME, task="pretraining", pretrained=True)
+    published = model.method.state_dict()
+    assert published.keys() == trained.keys()
+    for name, weight in trained.items():
+        stored = weight if name.endswith("pos_embed") else weight.half().float()
+        assert torch.equal(published[name], stored), name
+
+    golden = load_file(package / "weights" / NAME / "golden.safetensors")
+    with torch.inference_mode():
+        features = model.method.backbone.eval().forward_features(golden["image"])
+    torch.testing.assert_close(features, golden["features"], atol=1e-5, rtol=0)
+
+    card = registry.get_card(NAME)
+    assert dataclasses.replace(card, weights=CARD.weights) == CARD, "only the weights section has changed"
+    assert (package / "cards" / f"{NAME}.yaml").read_text().startswith("# A comment.\n")
+    assert read_curve(package / "cards" / "curves" / f"{NAME}.txt") == run_curve(run) != {}
+
+
+def test_another_recipe_is_refused(package: Path, run: Path):
+    write_card(package, tiny.with_train(CARD, seed=1))
+    with pytest.raises(ValueError, match=r"was not trained by the recipe of mask3d-vitt-tiny \(train differ\)"):
+        publish(NAME, run)
+    assert not (package / "weights").exists()
+
+
+def test_other_terms_and_departures_are_no_other_recipe(package: Path, run: Path):
+    write_card(package, dataclasses.replace(CARD, departures=("Small.",), tolerance=0.1))
+    publish(NAME, run)
+    registry._load_named.cache_clear()
+    card = registry.get_card(NAME)
+    assert (card.weights.status, card.departures, card.tolerance) == ("bundled", ("Small.",), 0.1)
+
+
+def test_what_is_too_large_for_a_package_is_refused(package: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LARGEST_FILE", 1000)
+    with pytest.raises(ValueError, match="the package takes 1000 at most"):
+        publish(NAME, run)
+    assert registry.get_card(NAME) == CARD
