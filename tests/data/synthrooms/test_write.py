@@ -28,17 +28,18 @@ PROGRAM = textwrap.dedent(
     import sys
     from rgbd3d.data.synthrooms.write import write_dataset
     if __name__ == "__main__":
-        write_dataset(sys.argv[1], "train", {SCENES}, {FRAMES}, {SIZE}, workers=2, scenes_per_shard={PER_SHARD})
+        scenes = int(sys.argv[2])
+        write_dataset(sys.argv[1], "train", scenes, {FRAMES}, {SIZE}, workers=2, scenes_per_shard={PER_SHARD})
     """
 )
 
 
-def start(tmp_path, folder):
+def start(tmp_path, folder, scenes=SCENES):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, program, folder], env=environment, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, program, folder, str(scenes)], env=environment, stderr=subprocess.PIPE, start_new_session=True
     )
 
 
@@ -149,7 +150,7 @@ def test_killed_writer_resumes_to_identical_bytes(tmp_path, dataset):
 
 def test_ctrl_c_stops_cleanly_and_keeps_what_is_complete(tmp_path):
     folder = tmp_path / "interrupted"
-    process = start(tmp_path, folder)
+    process = start(tmp_path, folder, scenes=100 * SCENES)  # far from its end when the first shard is there
     wait_for(lambda: list(folder.glob("train-*.parquet")), process)
     os.killpg(process.pid, signal.SIGINT)
     error = process.communicate(timeout=60)[1].decode()
