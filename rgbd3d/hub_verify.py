@@ -6,7 +6,6 @@ Nothing in the folder is trusted: no pickle is opened, no code is run, and no pa
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from rgbd3d.cards import WeightFile, load_card
+from rgbd3d.files import sha256
 from rgbd3d.hub_errors import HubError
 
 CODE = "modeling_rgbd3d.py"
@@ -308,8 +308,7 @@ def check_pin(path: Path, name: str, expected: WeightFile) -> None:
 
 def pin(path: Path) -> WeightFile:
     """Size and sha256 of a file, as a card pins it."""
-    with path.open("rb") as file:
-        return WeightFile(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=path.stat().st_size)
+    return WeightFile(sha256=sha256(path), bytes=path.stat().st_size)
 
 
 def check_golden(folder: Path) -> str:

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "rgbd3d"
 
 # Layers of the science, lowest first: what a unit may import beside itself and the units that import nothing of ours.
-NOUNS = {"types", "seeding", "strict_yaml", "objectives", "optimization", "cards"}
+NOUNS = {"types", "files", "seeding", "strict_yaml", "objectives", "optimization", "cards"}
 BELOW_BACKBONES = NOUNS | {"geometry", "masking", "losses"}
 BELOW_METHODS = BELOW_BACKBONES | {"backbones", "heads"}
 ZOO = {"registry", "zoo", "model_card"}
@@ -23,6 +23,7 @@ BELOW_TRAINING = BELOW_METHODS | ZOO | HUB | FACE | {"methods", "data"}
 ALLOWED = {
     "_autoregister": set(),
     "types": set(),
+    "files": set(),
     "seeding": set(),
     "strict_yaml": set(),
     "objectives": {"strict_yaml"},

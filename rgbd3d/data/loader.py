@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -38,7 +42,8 @@ class PreparedBatches(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: IndexBatch) -> dict[str, Tensor]:
         """Batch of `rgbd3d.data.batch.prepare`, and `index` int64 (B,): which frames of the source they are."""
         generator = seeding.generator(_AUGMENT, self._seed, indices.number, self._rank)
-        batch = prepare([self._source[index] for index in indices], self._augment, self._image_size, generator)
+        with _one_thread():
+            batch = prepare([self._source[index] for index in indices], self._augment, self._image_size, generator)
         return {**batch, "index": torch.tensor(indices)}
 
 
@@ -75,9 +80,33 @@ def make_loader(
         batch_sampler=cast(Any, ShuffledBatches(source, batch_size, seed, start, rank, world)),
         num_workers=workers,
         collate_fn=cast(Any, _as_is),
+        worker_init_fn=_outlive_signals,
+        generator=torch.Generator(),  # or every start would draw from the global generator
         pin_memory=torch.cuda.is_available(),
     )
 
 
 def _as_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return batch
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A loader's worker has one torch thread, so preparation in the main process gets one too: same sums, same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _outlive_signals(worker: int) -> None:
+    """Ctrl-C and SIGTERM may reach the whole process group; a worker that died of one could not serve the last step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _outlive_one)
+
+
+def _outlive_one(number: int, frame: FrameType | None) -> None:
+    """The next one acts: at exit the main process terminates workers by it and waits for them."""
+    signal.signal(number, signal.SIG_DFL)

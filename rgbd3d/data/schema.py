@@ -25,6 +25,7 @@ from torch import Tensor
 
 from rgbd3d.data import codec
 from rgbd3d.data.codec import DataError
+from rgbd3d.files import sync
 from rgbd3d.types import RGBDSample
 
 ROW_GROUP_ROWS = 64
@@ -242,7 +243,7 @@ def write_shard(path: str | Path, rows: Iterable[Mapping[str, Any]], label_space
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync(path.parent)
     return written
 
 
@@ -268,11 +269,3 @@ def _check_same_columns(rows: Sequence[Mapping[str, Any]], names: list[str], whe
     for row in rows:
         if set(row) != set(names):
             raise DataError(f"{where}: rows with columns {names} and {sorted(row)} cannot share a file")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ import torch
 import rgbd3d
 from rgbd3d.data.sources import open_source
 from rgbd3d.evaluation.protocols import PROTOCOLS, find_card
+from rgbd3d.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ class Result:
     def save(self, path: Path) -> None:
         """Writes the result with its means and deviations as JSON, atomically."""
         summary = {m: {"mean": self.mean(m), "std": self.std(m)} for m in self.runs[0]}
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self) | {"summary": summary}, indent=2) + "\n")
-        temporary.replace(path)
+        write_atomic(path, json.dumps(asdict(self) | {"summary": summary}, indent=2) + "\n")
 
     def __str__(self) -> str:
         init = self.model if self.pretrained else f"{self.model} (random initialisation)"

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from rgbd3d.evaluation.pictures import Picture
+from rgbd3d.files import write_atomic
 
 STYLE = """
 :root { color-scheme: light; }
@@ -80,9 +81,7 @@ class Report:
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
             f"<body><main>{''.join(self.parts)}</main></body></html>\n"
         )
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
+        write_atomic(path, page)
 
 
 def _cell(value: str | float) -> str:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
-
-import torch
 
 from rgbd3d.cards import Card
 from rgbd3d.data.base import Source
@@ -46,34 +40,7 @@ class TrainBatches:
             world=world,
             workers=workers,
         )
-        self._loader.worker_init_fn = _outlive_signals
-        self._loader.generator = torch.Generator()  # or every start would draw from the global generator
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = iter(self._loader)
-        for number in itertools.count(self._start):
-            with _one_thread():
-                batch = next(batches)
+        for number, batch in enumerate(self._loader, self._start):
             yield {**batch, "number": number}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A loader's worker has one torch thread, so preparation in the main process gets one too: same sums, same bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _outlive_signals(worker: int) -> None:
-    """Ctrl-C and SIGTERM may reach the whole process group; a worker that died of one could not serve the last step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _outlive_one)
-
-
-def _outlive_one(number: int, frame: FrameType | None) -> None:
-    """The next one acts: at exit the main process terminates workers by it and waits for them."""
-    signal.signal(number, signal.SIG_DFL)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rgbd3d.files import write_atomic
 from rgbd3d.training.logbook import read_log
 from rgbd3d.training.provenance import read_starts
-from rgbd3d.training.resume import write_atomic
 
 CURVE = "curve.txt"
 FINAL_LINES = 10

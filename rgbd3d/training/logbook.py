@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from rgbd3d.training.resume import write_atomic
+from rgbd3d.files import write_atomic
 
 LOG, CURVE = "log.jsonl", "loss.png"
 LogLine = dict[str, float]

@@ -16,8 +16,8 @@ import torch
 
 import rgbd3d
 from rgbd3d.cards import Card
+from rgbd3d.files import write_atomic
 from rgbd3d.strict_yaml import plain
-from rgbd3d.training.resume import write_atomic
 
 TRAIN_STATE = "train_state.json"
 _EARLIER = "earlier_starts"

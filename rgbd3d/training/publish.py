@@ -6,6 +6,7 @@ For maintainers, in a checkout: `python -m rgbd3d.training.publish CARD RUN`.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from safetensors.torch import load_file
 from rgbd3d import registry
 from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import WeightFile, load_card, parse
+from rgbd3d.files import write_atomic
 from rgbd3d.folder import CARD, GOLDEN, load_pretraining, stored_weights, write_golden, write_tensors
 from rgbd3d.hub_verify import pin
 from rgbd3d.training.curves import run_curve, write_curve
 from rgbd3d.training.pretrain import FINAL
+from rgbd3d.training.provenance import TRAIN_STATE
 from rgbd3d.training.recipe import RECIPE
-from rgbd3d.training.resume import write_atomic
 
 LARGEST_FILE = 16_000_000
 """Bytes; a larger file does not belong into a package."""
@@ -36,7 +38,8 @@ def publish(name: str, run: Path) -> Path:
         Folder of the bundled weights.
 
     Raises:
-        ValueError: The run followed another recipe than the card's, or a file is too large to bundle.
+        ValueError: The run followed another recipe than the card's or continued from given weights, or a file is too
+            large to bundle.
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
     _check_recipe(name, run)
@@ -64,6 +67,10 @@ def publish(name: str, run: Path) -> Path:
 def _check_recipe(name: str, run: Path) -> None:
     """A card must describe how its weights were made: all that decides about them has to be equal."""
     card, trained = registry.get_card(name), load_card(run / FINAL / CARD)
+    if json.loads((run / TRAIN_STATE).read_text())["start_digest"] is not None:
+        raise ValueError(
+            f"{run} continued from given weights, which the card of {name} does not say; train it as it is"
+        )
     changed = [part for part in ("name", *RECIPE) if getattr(card, part) != getattr(trained, part)]
     if changed:
         raise ValueError(

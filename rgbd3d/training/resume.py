@@ -7,16 +7,15 @@ one that is recognised as incomplete and removed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rgbd3d.files import sha256, sync, write_atomic
 from rgbd3d.strict_yaml import plain
 
 MARKER = "complete.json"
@@ -46,17 +45,6 @@ class Checkpoint:
     identity: Identity
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new one, even after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    _sync(path.parent)
-
-
 def mark_complete(folder: Path, step: int, identity: Identity) -> None:
     """Declares a checkpoint whole. Call after every process has finished writing into it.
 
@@ -67,10 +55,10 @@ def mark_complete(folder: Path, step: int, identity: Identity) -> None:
     """
     files = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MARKER):
-        _sync(path)
-        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        sync(path)
+        files[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
     write_atomic(folder / MARKER, json.dumps({"step": step, "identity": plain(identity), "files": files}, indent=1))
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def latest_complete(output: Path) -> Checkpoint | None:
@@ -135,7 +123,7 @@ def _read(folder: Path) -> Checkpoint | None:
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None  # no marker, or a file that is none
     for path, (size, digest) in files.items():
-        if not path.is_file() or path.stat().st_size != size or _sha256(path) != digest:
+        if not path.is_file() or path.stat().st_size != size or sha256(path) != digest:
             return None
     return checkpoint
 
@@ -144,17 +132,3 @@ def _flatten(value: Any, path: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in _flatten(item, f"{path}.{key}".lstrip(".")).items()}
     return {path: value}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Forces a file or a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from rgbd3d.strict_yaml import dump
 from rgbd3d.training import publish as module
 from rgbd3d.training.curves import read_curve, run_curve
 from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.provenance import TRAIN_STATE
 from rgbd3d.training.publish import publish
 
 CARD = tiny.with_train(tiny.CARD, max_steps=1)
@@ -74,6 +77,15 @@ def test_another_recipe_is_refused(package: Path, run: Path):
     write_card(package, tiny.with_train(CARD, seed=1))
     with pytest.raises(ValueError, match=r"was not trained by the recipe of mask3d-vitt-tiny \(train differ\)"):
         publish(NAME, run)
+    assert not (package / "weights").exists()
+
+
+def test_a_run_that_continued_from_given_weights_is_refused(package: Path, run: Path, tmp_path: Path):
+    continued = shutil.copytree(run, tmp_path / "continued")
+    state = json.loads((continued / TRAIN_STATE).read_text())
+    (continued / TRAIN_STATE).write_text(json.dumps({**state, "start_digest": "0" * 64}))
+    with pytest.raises(ValueError, match="continued from given weights"):
+        publish(NAME, continued)
     assert not (package / "weights").exists()
 
 

@@ -6,7 +6,6 @@ files, and the result is the same bytes however often the run was interrupted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -29,6 +28,7 @@ from rgbd3d.data.codec import DataError
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.synthrooms.render import LABEL_SPACE, Cameras, render_scene
 from rgbd3d.data.synthrooms.splits import split_seeds
+from rgbd3d.files import sha256, write_atomic
 from rgbd3d.types import RGBDSample
 
 
@@ -204,9 +204,7 @@ def _rows(settings: RenderSettings, shard: int) -> Iterator[Mapping[str, Any]]:
 
 def _describe(folder: Path, settings: RenderSettings, shard: int) -> dict[str, Any]:
     path = folder / settings.shard_name(shard)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": digest}
+    return {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": sha256(path)}
 
 
 def _plain(settings: RenderSettings) -> dict[str, Any]:
@@ -214,6 +212,4 @@ def _plain(settings: RenderSettings) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
