@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from torch import Tensor
 
@@ -11,6 +11,9 @@ IGNORE_LABEL = 255
 """Train id of pixels that count neither in a loss nor in a metric."""
 
 MILLIMETRES_PER_METRE = 1000.0
+
+Kind = Literal["frames", "clouds", "clips"]
+"""What the rows of a data set are: `RGBDSample`, `PointSample` or `ClipSample`."""
 
 
 class RGBDSample(TypedDict, total=False):
@@ -25,14 +28,60 @@ class RGBDSample(TypedDict, total=False):
         pose: float32 (4, 4), camera to world.
         scene_id: Scene or sequence that the frame belongs to.
         frame_id: Number of the frame within its scene.
+        class_id: Class of the whole image in the label space that the data set names.
+        depth_filled: As `depth`, with the holes filled in by the data set's authors.
+        depth_edges: uint8 (H, W), 1 = depth discontinuity.
+        planes: uint8 (H, W), 0 = none; which planar surface the pixel belongs to, as its reader numbers them.
     """
 
     image: Tensor
     depth: Tensor
+    depth_filled: Tensor
+    depth_edges: Tensor
+    planes: Tensor
     semantic: Tensor
     instance: Tensor
     intrinsics: Tensor
     pose: Tensor
+    scene_id: str
+    frame_id: int
+    class_id: int
+
+
+class PointSample(TypedDict, total=False):
+    """One coloured point cloud. A source may leave out what it does not have.
+
+    Attributes:
+        position: float32 (N, 3), metres.
+        color: uint8 (N, 3), RGB.
+        normal: float32 (N, 3), unit length, or 0 where there is none.
+        semantic: int64 (N,), train ids of the label space that the data set names; 255 = ignore.
+        instance: int32 (N,); 0 = none.
+        scene_id: Scene that the points belong to.
+    """
+
+    position: Tensor
+    color: Tensor
+    normal: Tensor
+    semantic: Tensor
+    instance: Tensor
+    scene_id: str
+
+
+class ClipSample(TypedDict, total=False):
+    """Frames of a video at equal steps. A source may leave out what it does not have.
+
+    Attributes:
+        frames: uint8 (T, 3, H, W), RGB.
+        depth_frames: float32 (T, 1, H, W), z-depth in metres; 0 = no measurement.
+        class_id: Class of the clip in the label space that the data set names.
+        scene_id: Name of the video.
+        frame_id: Number of the first frame within the video.
+    """
+
+    frames: Tensor
+    depth_frames: Tensor
+    class_id: int
     scene_id: str
     frame_id: int
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch.utils.data import Dataset
 
-from rgbd3d.types import RGBDSample
+from rgbd3d.types import Kind, RGBDSample
 
 
 class Source(Dataset[RGBDSample], ABC):
@@ -14,11 +14,13 @@ class Source(Dataset[RGBDSample], ABC):
 
     Attributes:
         name: Where the frames come from, for logs and errors.
+        kind: What a sample is: a frame (`RGBDSample`), a cloud (`PointSample`) or a clip (`ClipSample`).
         columns: Keys of its samples.
         label_space: Names the classes behind `semantic`, or None.
     """
 
     name: str
+    kind: Kind = "frames"
     columns: tuple[str, ...]
     label_space: str | None
 

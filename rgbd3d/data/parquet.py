@@ -18,8 +18,9 @@ from huggingface_hub.errors import HTTPError
 from rgbd3d.data import schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.columns import COLUMNS
 from rgbd3d.data.stream import WINDOW
-from rgbd3d.types import RGBDSample
+from rgbd3d.types import Kind, RGBDSample
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class ParquetSource(Source):
         with ThreadPoolExecutor(8) as pool:  # remote footers are a round trip each
             self._shards = list(pool.map(self._open_shard, paths))
         arrow_schema = self._common_schema()
-        self.columns = _choose(columns, arrow_schema.names, name)
+        self.kind = schema.stored_kind(arrow_schema)
+        self.columns = _choose(columns, arrow_schema.names, name, self.kind)
         self.label_space = schema.stored_label_space(arrow_schema)
         self._groups = self._all_groups() if every == 1 else self._every_kth("scene_id" in arrow_schema.names)
         if not self._groups:
@@ -89,7 +91,7 @@ class ParquetSource(Source):
         group = self._groups[position]
         row = index - int(self._ends[position]) + group.size
         where = f"{self._shards[group.shard].path}, row group {group.number}, kept row {row}"
-        return schema.decode_row(self._table(position).slice(row, 1).to_pylist()[0], self.columns, where)
+        return schema.decode_row(_values(self._table(position), row), self.columns, where, self.kind)
 
     def row_groups(self) -> tuple[int, ...]:
         """Sizes of the Parquet row groups, after thinning by `every`."""
@@ -145,8 +147,8 @@ class ParquetSource(Source):
     def _common_schema(self) -> pa.Schema:
         first, *others = (shard.footer.schema.to_arrow_schema() for shard in self._shards)
         for shard, other in zip(self._shards[1:], others, strict=True):
-            if other.names != first.names or schema.stored_label_space(other) != schema.stored_label_space(first):
-                raise DataError(f"{shard.path}: columns or label space differ from {self._shards[0].path}")
+            if other.names != first.names or _meaning(other) != _meaning(first):
+                raise DataError(f"{shard.path}: columns, kind or label space differ from {self._shards[0].path}")
         return first
 
     def _all_groups(self) -> list[_Group]:
@@ -172,10 +174,27 @@ class ParquetSource(Source):
         return [group for group in thinned if group.size]
 
 
-def _choose(wanted: Iterable[str] | None, available: Sequence[str], name: str) -> tuple[str, ...]:
+def _meaning(arrow_schema: pa.Schema) -> tuple[str | None, str]:
+    return schema.stored_label_space(arrow_schema), schema.stored_kind(arrow_schema)
+
+
+def _values(table: pa.Table, row: int) -> dict[str, Any]:
+    """One row; long lists of numbers as arrays, which Python lists would take seconds for."""
+    scalars = {name: table.column(name)[row] for name in table.column_names}
+    return {
+        name: scalar.values.to_numpy() if _is_numbers(scalar) else scalar.as_py() for name, scalar in scalars.items()
+    }
+
+
+def _is_numbers(scalar: pa.Scalar) -> bool:
+    kind = scalar.type
+    return scalar.is_valid and pa.types.is_list(kind) and not pa.types.is_nested(kind.value_type)
+
+
+def _choose(wanted: Iterable[str] | None, available: Sequence[str], name: str, kind: Kind) -> tuple[str, ...]:
     if wanted is None:
-        return schema.check_columns(column for column in available if column in schema.COLUMNS)
-    chosen = schema.check_columns(wanted)
+        return schema.check_columns([column for column in available if column in COLUMNS[kind]], kind)
+    chosen = schema.check_columns(wanted, kind)
     if missing := [column for column in chosen if column not in available]:
         raise DataError(f"{name}: has no {missing}; it has {list(available)}")
     return chosen

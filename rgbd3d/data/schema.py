@@ -1,8 +1,7 @@
-"""The Parquet schema of an RGB-D data set.
+"""Rows and files of a data set in Parquet.
 
-Columns are those of `RGBDSample`: images and label maps as struct{bytes, path} holding JPEG or PNG files (depth: 16-bit
-PNG in millimetres), matrices as fixed-size float lists. The `datasets` library finds its feature types in the schema's
-metadata, so `load_dataset("parquet", ...)` decodes the images without this package.
+The columns are the keys of a sample (`rgbd3d.data.columns`). The `datasets` library finds its feature types in the
+schema's metadata, so `load_dataset("parquet", ...)` decodes the images without this package.
 """
 
 from __future__ import annotations
@@ -11,218 +10,174 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from rgbd3d.data import codec
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.columns import COLUMNS, Column, image
 from rgbd3d.files import sync
-from rgbd3d.types import RGBDSample
+from rgbd3d.types import Kind, RGBDSample
 
 ROW_GROUP_ROWS = 64
 """Rows that are read together: large enough for few requests, small enough to shuffle between."""
+ROW_GROUP_BYTES = 2**26
+"""A row group ends early where its rows are larger than this together."""
 
 _METADATA_KEY = b"rgbd3d"
+_LABELLED = {"semantic", "class_id"}
 
 
-# ----------------------------------------------------------------------------------------------------------- columns
-
-
-@dataclass(frozen=True)
-class _Column:
-    """How one key of a sample is stored.
-
-    Attributes:
-        arrow: Type in the file.
-        feature: The same for `datasets`, as it writes its features to JSON.
-        encode: Value of a sample -> value of a row.
-        decode: (value of a row, where it is) -> value of a sample.
-    """
-
-    arrow: pa.DataType
-    feature: dict[str, Any]
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any, str], Any]
-
-
-def _image(encode: Callable[[Any], bytes], decode: Callable[[bytes, str], Any] = codec.decode_color) -> _Column:
-    def decode_struct(value: Mapping[str, Any], where: str) -> Any:
-        if value["bytes"] is None:
-            raise DataError(f"{where} holds a path instead of the file's bytes: embed the images when writing")
-        return decode(value["bytes"], where)
-
-    return _Column(
-        arrow=pa.struct({"bytes": pa.binary(), "path": pa.string()}),
-        feature={"_type": "Image"},
-        encode=lambda value: {"bytes": encode(value), "path": None},
-        decode=decode_struct,
-    )
-
-
-def _matrix(side: int) -> _Column:
-    def encode(matrix: Tensor) -> list[float]:
-        if tuple(matrix.shape) != (side, side):
-            raise DataError(f"a ({side}, {side}) matrix is expected, not {tuple(matrix.shape)}")
-        return matrix.to(torch.float32).flatten().tolist()
-
-    return _Column(
-        arrow=pa.list_(pa.float32(), side * side),
-        feature={"feature": {"dtype": "float32", "_type": "Value"}, "length": side * side, "_type": "List"},
-        encode=encode,
-        decode=lambda value, where: torch.tensor(value, dtype=torch.float32).view(side, side),
-    )
-
-
-def _scalar(arrow: pa.DataType, kind: type) -> _Column:
-    return _Column(
-        arrow=arrow,
-        feature={"dtype": str(arrow), "_type": "Value"},
-        encode=kind,
-        decode=lambda value, where: kind(value),
-    )
-
-
-_COLUMNS: dict[str, _Column] = {
-    "image": _image(codec.encode_color),
-    "depth": _image(codec.encode_depth, codec.decode_depth),
-    "semantic": _image(
-        lambda labels: codec.encode_labels(labels, np.uint8),
-        lambda data, where: torch.from_numpy(codec.decode_labels(data, where).astype(np.int64)),
-    ),
-    "instance": _image(
-        lambda labels: codec.encode_labels(labels, np.uint16),
-        lambda data, where: torch.from_numpy(codec.decode_labels(data, where).astype(np.int32)),
-    ),
-    "intrinsics": _matrix(3),
-    "pose": _matrix(4),
-    "scene_id": _scalar(pa.string(), str),
-    "frame_id": _scalar(pa.int64(), int),
-}
-
-COLUMNS = tuple(_COLUMNS)
-"""All columns, in the order of a file; a data set may leave out what it does not have."""
-
-
-def arrow_schema(columns: Iterable[str], label_space: str | None = None) -> pa.Schema:
+def arrow_schema(columns: Iterable[str], label_space: str | None = None, kind: Kind = "frames") -> pa.Schema:
     """Arrow schema of a data set.
 
     Args:
-        columns: Names out of `COLUMNS`.
-        label_space: Names the classes behind `semantic`, for example "nyu40"; needed if and only if it is a column.
+        columns: Names out of `COLUMNS[kind]`.
+        label_space: Names the classes behind `semantic` or `class_id`, for example "nyu40"; `semantic` needs it.
+        kind: What a row is.
 
     Returns:
-        Fields in the order of `COLUMNS`; the metadata hold the `datasets` features and the label space.
+        Fields in the order of `COLUMNS`; the metadata hold the `datasets` features, the label space and the kind.
 
     Raises:
-        DataError: Unknown column, or semantic labels without a label space.
+        DataError: Unknown column, semantic labels without a label space, or a label space without labels.
     """
-    chosen = check_columns(columns)
-    if ("semantic" in chosen) != (label_space is not None):
+    chosen = check_columns(columns, kind)
+    if ("semantic" in chosen and label_space is None) or (label_space is not None and not _LABELLED & set(chosen)):
         raise DataError(
-            f"label_space is {label_space!r} but the columns are {list(chosen)}: name it with 'semantic' only"
+            f"label_space is {label_space!r} but the columns are {list(chosen)}: name it with 'semantic' or 'class_id' "
+            "only, and always with 'semantic'"
         )
-    features = {name: _COLUMNS[name].feature for name in chosen}
+    features = {name: COLUMNS[kind][name].feature for name in chosen}
     metadata = {
         b"huggingface": json.dumps({"info": {"features": features}}),
-        _METADATA_KEY: json.dumps({"label_space": label_space}),
+        _METADATA_KEY: json.dumps({"label_space": label_space} | ({} if kind == "frames" else {"kind": kind})),
     }
-    return pa.schema([(name, _COLUMNS[name].arrow) for name in chosen], metadata=metadata)
+    return pa.schema([(name, COLUMNS[kind][name].arrow) for name in chosen], metadata=metadata)
 
 
-def check_columns(columns: Iterable[str]) -> tuple[str, ...]:
+def check_columns(columns: Iterable[str], kind: Kind = "frames") -> tuple[str, ...]:
     """The columns in the order of a file.
 
     Raises:
-        DataError: A name that is not in `COLUMNS`.
+        DataError: A name that is not in `COLUMNS[kind]`.
     """
     wanted = set(columns)
-    if unknown := wanted - set(COLUMNS):
-        raise DataError(f"unknown columns {sorted(unknown)}; a sample has {list(COLUMNS)}")
-    return tuple(name for name in COLUMNS if name in wanted)
+    if unknown := wanted - set(COLUMNS[kind]):
+        raise DataError(f"unknown columns {sorted(unknown)}; a sample of {kind} has {list(COLUMNS[kind])}")
+    return tuple(name for name in COLUMNS[kind] if name in wanted)
 
 
 def stored_label_space(schema: pa.Schema) -> str | None:
     """Label space that a file names in its schema, or None."""
+    return _stored(schema).get("label_space")
+
+
+def stored_kind(schema: pa.Schema) -> Kind:
+    """Kind that a file names in its schema; files that name none hold frames."""
+    kind = _stored(schema).get("kind", "frames")
+    if kind not in COLUMNS:
+        raise DataError(f"rows of kind {kind!r} are not known, only {list(COLUMNS)}: a newer version may read them")
+    return cast(Kind, kind)
+
+
+def _stored(schema: pa.Schema) -> dict[str, Any]:
     metadata = (schema.metadata or {}).get(_METADATA_KEY)
-    return json.loads(metadata)["label_space"] if metadata else None
+    return json.loads(metadata) if metadata else {}
 
 
 # -------------------------------------------------------------------------------------------------------------- rows
 
 
-def encode_sample(sample: RGBDSample, quality: int | None = 95) -> dict[str, Any]:
+def encode_sample(sample: Mapping[str, Any], quality: int | None = 95, kind: Kind = "frames") -> dict[str, Any]:
     """One row of a file.
 
     Args:
-        sample: A frame; keys that it lacks are left out.
-        quality: JPEG quality of the image, or None for a lossless PNG.
+        sample: A frame, cloud or clip; keys that it lacks are left out. A picture may be the bytes of a JPEG or PNG
+            file (depth: of a 16-bit PNG in millimetres), which are decoded to check them and stored as they are.
+        quality: JPEG quality of pictures, or None for a lossless PNG.
+        kind: What the sample is.
 
     Returns:
         Column -> value, ready for `write_shard`.
 
     Raises:
-        DataError: A key that is no column, or a value of another type, shape or range than `RGBDSample` states.
+        DataError: A key that is no column, or a value of another type, shape or range than the sample's type states.
     """
-    _check_sizes(sample, "sample")
-    values = cast(Mapping[str, Any], sample)
     row: dict[str, Any] = {}
-    for name in check_columns(sample):
-        column = _image(partial(codec.encode_color, quality=quality)) if name == "image" else _COLUMNS[name]
+    sizes = {}
+    for name in check_columns(sample, kind):
+        column = _column(name, kind, quality)
         try:
-            row[name] = column.encode(values[name])
+            row[name] = column.encode(sample[name])
+            if column.is_map:
+                sizes[name] = tuple(_checked(sample[name], row[name], column).shape[-2:])
         except DataError as error:
             raise DataError(f"column {name!r}: {error}") from error
+    _check_same_size(sizes, "sample")
     return row
 
 
-def decode_row(row: Mapping[str, Any], columns: Iterable[str] | None = None, where: str = "row") -> RGBDSample:
-    """A frame of one row; only the asked columns are decoded.
+def _column(name: str, kind: Kind, quality: int | None) -> Column:
+    if name == "image" and kind == "frames":
+        return image(partial(codec.encode_color, quality=quality), codec.decode_color)
+    return COLUMNS[kind][name]
+
+
+def _checked(value: Any, stored: Any, column: Column) -> Any:
+    """The pixels of a value: those of a file, which nobody has looked at yet, by decoding it."""
+    from_files = isinstance(value, bytes) or (isinstance(value, Sequence) and not hasattr(value, "shape"))
+    return column.decode(stored, "file") if from_files else value
+
+
+def decode_row(
+    row: Mapping[str, Any], columns: Iterable[str] | None = None, where: str = "row", kind: Kind = "frames"
+) -> RGBDSample:
+    """A sample of one row; only the asked columns are decoded.
 
     Args:
         row: Column -> value.
         columns: What to decode; None decodes everything the row has.
         where: Names the row in errors.
+        kind: What the row is; a cloud or clip is returned as a `PointSample` or `ClipSample`.
 
     Raises:
         DataError: A missing or empty column, an unreadable image, maps of different sizes.
     """
-    chosen = check_columns(row if columns is None else columns)
+    chosen = check_columns(row if columns is None else columns, kind)
     for name in chosen:
         if row.get(name) is None:
             raise DataError(
                 f"{where}: no value in column {name!r}; it has {[key for key in row if row[key] is not None]}"
             )
-    sample = cast(RGBDSample, {name: _COLUMNS[name].decode(row[name], f"{where}, column {name!r}") for name in chosen})
-    _check_sizes(sample, where)
-    return sample
+    sample = {name: COLUMNS[kind][name].decode(row[name], f"{where}, column {name!r}") for name in chosen}
+    _check_same_size({name: tuple(sample[name].shape[-2:]) for name in chosen if COLUMNS[kind][name].is_map}, where)
+    return cast(RGBDSample, sample)
 
 
-def _check_sizes(sample: RGBDSample, where: str) -> None:
-    maps = cast(Mapping[str, Any], sample)
-    sizes = {key: tuple(maps[key].shape[-2:]) for key in ("image", "depth", "semantic", "instance") if key in maps}
+def _check_same_size(sizes: Mapping[str, tuple[int, ...]], where: str) -> None:
     if len(set(sizes.values())) > 1:
-        raise DataError(f"{where}: maps differ in (height, width): {sizes}")
+        raise DataError(f"{where}: maps differ in (height, width): {dict(sizes)}")
 
 
 # ------------------------------------------------------------------------------------------------------------- files
 
 
-def write_shard(path: str | Path, rows: Iterable[Mapping[str, Any]], label_space: str | None = None) -> int:
+def write_shard(
+    path: str | Path, rows: Iterable[Mapping[str, Any]], label_space: str | None = None, kind: Kind = "frames"
+) -> int:
     """Write one Parquet file; it appears complete or not at all.
 
     Args:
         path: File to (over)write; its folder is made.
-        rows: Of `encode_sample`, all with the same columns; at most 64 are held at a time.
+        rows: Of `encode_sample`, all with the same columns; one row group of them is held at a time.
         label_space: As for `arrow_schema`.
+        kind: What a row is.
 
     Returns:
         Number of rows.
@@ -236,7 +191,7 @@ def write_shard(path: str | Path, rows: Iterable[Mapping[str, Any]], label_space
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            written = _write_rows(file, iter(rows), label_space, str(path))
+            written = _write_rows(file, iter(rows), label_space, kind, str(path))
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's files are private
@@ -247,22 +202,46 @@ def write_shard(path: str | Path, rows: Iterable[Mapping[str, Any]], label_space
     return written
 
 
-def _write_rows(file: Any, rows: Iterable[Mapping[str, Any]], label_space: str | None, where: str) -> int:
-    iterator = iter(rows)
-    first = next(iterator, None)
+def row_bytes(row: Mapping[str, Any]) -> int:
+    """Bytes of the large values of a row: pictures and points."""
+    return sum(_value_bytes(value) for value in row.values())
+
+
+def _value_bytes(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return len(value["bytes"])
+    if isinstance(value, list):
+        return sum(_value_bytes(item) for item in value)
+    return int(getattr(value, "nbytes", 8))
+
+
+def _write_rows(file: Any, rows: Iterator[Mapping[str, Any]], label_space: str | None, kind: Kind, where: str) -> int:
+    first = next(rows, None)
     if first is None:
         raise DataError(f"{where}: no rows to write")
-    schema, written = arrow_schema(first, label_space), 0
-    iterator = itertools.chain([first], iterator)
+    schema, written = arrow_schema(first, label_space, kind), 0
     # Dictionaries and statistics of compressed images cost time and space and help nobody.
     with pq.ParquetWriter(
         file, schema, use_dictionary=["scene_id"], write_statistics=["scene_id", "frame_id"]
     ) as writer:
-        while group := list(itertools.islice(iterator, ROW_GROUP_ROWS)):
+        for group in _row_groups(itertools.chain([first], rows)):
             _check_same_columns(group, schema.names, where)
-            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
             written += len(group)
     return written
+
+
+def _row_groups(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    group: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += row_bytes(row)
+        if len(group) == ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _check_same_columns(rows: Sequence[Mapping[str, Any]], names: list[str], where: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rgbd3d.data import codec
+from rgbd3d.data import codec, schema
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.columns import COLUMNS
 from rgbd3d.data.schema import (
-    COLUMNS,
     ROW_GROUP_ROWS,
     arrow_schema,
     decode_row,
@@ -19,6 +19,7 @@ from rgbd3d.data.schema import (
     stored_label_space,
     write_shard,
 )
+from rgbd3d.data.sources import open_source
 
 
 def make_sample(index: int = 0, height: int = 12, width: int = 16) -> dict:
@@ -27,11 +28,38 @@ def make_sample(index: int = 0, height: int = 12, width: int = 16) -> dict:
         "image": torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator),
         "depth": torch.randint(0, 65536, (1, height, width), generator=generator) / 2000,
         "semantic": torch.randint(0, 256, (height, width), generator=generator),
+        "depth_filled": torch.randint(1, 9000, (1, height, width), generator=generator) / 1000,
+        "depth_edges": torch.randint(0, 2, (height, width), dtype=torch.uint8, generator=generator),
+        "planes": torch.randint(0, 256, (height, width), dtype=torch.uint8, generator=generator),
         "instance": torch.randint(0, 65536, (height, width), generator=generator, dtype=torch.int32),
         "intrinsics": torch.rand(3, 3, generator=generator),
         "pose": torch.rand(4, 4, generator=generator),
         "scene_id": f"room {index // 5}",
         "frame_id": index,
+        "class_id": 1000 - index,
+    }
+
+
+def make_cloud(points: int) -> dict:
+    generator = torch.Generator().manual_seed(points)
+    return {
+        "position": torch.randn(points, 3, generator=generator),
+        "color": torch.randint(0, 256, (points, 3), dtype=torch.uint8, generator=generator),
+        "normal": torch.randn(points, 3, generator=generator),
+        "semantic": torch.randint(0, 256, (points,), generator=generator),
+        "instance": torch.randint(-(2**31), 2**31, (points,), generator=generator, dtype=torch.int64).int(),
+        "scene_id": "room",
+    }
+
+
+def make_clip(frames: int) -> dict:
+    samples = [make_sample(index) for index in range(frames)]
+    return {
+        "frames": torch.stack([sample["image"] for sample in samples]),
+        "depth_frames": torch.stack([sample["depth_filled"] for sample in samples]),
+        "class_id": 3,
+        "scene_id": "video",
+        "frame_id": 160,
     }
 
 
@@ -44,12 +72,70 @@ def png(pixels: np.ndarray) -> bytes:
 def test_every_column_survives_the_round_trip():
     sample = make_sample()
     row = decode_row(encode_sample(sample, quality=None))
-    assert list(row) == list(COLUMNS)
-    for key in ("image", "semantic", "instance", "intrinsics", "pose"):
+    assert list(row) == list(COLUMNS["frames"])
+    for key in ("image", "depth_edges", "planes", "semantic", "instance", "intrinsics", "pose"):
         assert row[key].dtype == sample[key].dtype
         assert torch.equal(row[key], sample[key])
     assert (row["depth"] - sample["depth"]).abs().max() <= 0.5e-3 + 1e-6
-    assert (row["scene_id"], row["frame_id"]) == ("room 0", 0)
+    assert (row["scene_id"], row["frame_id"], row["class_id"]) == ("room 0", 0, 1000)
+
+
+def test_clouds_of_any_size_survive_a_file_exactly(tmp_path):
+    clouds = [make_cloud(points) for points in (5000, 1, 70)]
+    rows = (encode_sample(cloud, kind="clouds") for cloud in clouds)
+    write_shard(tmp_path / "train-00000.parquet", rows, "nyu40", kind="clouds")
+    source = open_source(tmp_path)
+    assert (source.kind, source.label_space) == ("clouds", "nyu40")
+    for read, cloud in zip([source[0], source[1], source[2]], clouds, strict=True):
+        assert list(read) == list(COLUMNS["clouds"])
+        assert read.pop("scene_id") == cloud.pop("scene_id")
+        for key, values in cloud.items():
+            assert read[key].dtype == values.dtype
+            assert torch.equal(read[key], values)
+
+
+def test_clips_survive_a_file(tmp_path):
+    clip = make_clip(3)
+    write_shard(tmp_path / "train-00000.parquet", [encode_sample(clip, kind="clips")], "ucf101", kind="clips")
+    source = open_source(tmp_path)
+    read = source[0]
+    assert (source.kind, read["class_id"], read["frame_id"]) == ("clips", 3, 160)
+    assert read["frames"].shape == (3, 3, 12, 16)
+    assert torch.equal(read["depth_frames"], clip["depth_frames"])
+
+
+def test_files_that_are_pictures_already_are_stored_untouched():
+    jpeg, depth = codec.encode_color(make_sample()["image"], 80), codec.encode_depth(make_sample()["depth"])
+    row = encode_sample({"image": jpeg, "depth": depth})
+    assert (row["image"]["bytes"], row["depth"]["bytes"]) == (jpeg, depth)
+    assert encode_sample({"frames": [jpeg, jpeg]}, kind="clips")["frames"][1]["bytes"] == jpeg
+    with pytest.raises(DataError, match=r"column .image..*not a readable"):
+        encode_sample({"image": jpeg[:100]})
+    with pytest.raises(DataError, match=r"differ.*'depth': \(24, 16\)"):
+        encode_sample({"image": jpeg, "depth": torch.zeros(1, 24, 16)})
+
+
+def test_a_row_group_ends_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "ROW_GROUP_BYTES", 2500)
+    path = tmp_path / "train-00000.parquet"
+    write_shard(path, (encode_sample(make_cloud(40), kind="clouds") for _ in range(9)), "nyu40", kind="clouds")
+    sizes = [pq.ParquetFile(path).metadata.row_group(group).num_rows for group in range(5)]
+    assert sizes == [2, 2, 2, 2, 1]  # of 40 * 32 bytes each
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"position": torch.zeros(4, 2)}, r"column 'position'.*\(N, 3\)"),
+        ({"position": torch.full((4, 3), torch.nan)}, "column 'position'.*not finite"),
+        ({"color": torch.zeros(4, 3)}, "column 'color'.*uint8"),
+        ({"semantic": torch.full((4,), 256)}, "column 'semantic'.*cannot hold"),
+        ({"depth": torch.zeros(1, 4, 4)}, "unknown columns"),
+    ],
+)
+def test_what_a_cloud_cannot_hold_is_refused(change, message):
+    with pytest.raises(DataError, match=message):
+        encode_sample({**make_cloud(4), **change}, kind="clouds")
 
 
 def test_depth_of_whole_millimetres_is_exact_over_the_full_range():
@@ -164,18 +250,20 @@ def test_shard_has_small_row_groups_and_names_its_label_space(tmp_path):
     file = pq.ParquetFile(path)
     assert [file.metadata.row_group(group).num_rows for group in range(3)] == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 2]
     assert stored_label_space(file.schema_arrow) == "nyu40"
-    expected = arrow_schema(COLUMNS, "nyu40")
+    expected = arrow_schema(COLUMNS["frames"], "nyu40")
     assert file.schema_arrow.equals(expected)
     assert file.schema_arrow.metadata == expected.metadata
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_label_space_goes_with_semantic_only():
+def test_label_space_goes_with_labels_only():
     with pytest.raises(DataError, match="label_space"):
         arrow_schema(["image", "semantic"])
     with pytest.raises(DataError, match="label_space"):
         arrow_schema(["image"], "nyu40")
     assert stored_label_space(arrow_schema(["image"])) is None
+    assert stored_label_space(arrow_schema(["image", "class_id"])) is None
+    assert stored_label_space(arrow_schema(["image", "class_id"], "places")) == "places"
 
 
 def test_a_shard_is_complete_or_absent(tmp_path):
