@@ -7,28 +7,23 @@ files, and the result is the same bytes however often the run was interrupted.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
-from multiprocessing.synchronize import Event
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow.parquet as pq
-import torch
 from tqdm import tqdm
 
 from rgbd3d import __version__
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.synthrooms.render import LABEL_SPACE, Cameras, render_scene
 from rgbd3d.data.synthrooms.splits import split_seeds
-from rgbd3d.files import sha256, write_atomic
+from rgbd3d.files import locked, sha256, write_atomic
 from rgbd3d.types import RGBDSample
 
 
@@ -109,18 +104,26 @@ def write_dataset(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / f"{split}-manifest.json"
-    _claim(manifest, settings)
-    for leftover in folder.glob(f".{split}-*.tmp"):
+    with locked(folder):
+        _claim(manifest, settings)
+        _finish(folder, settings, workers)
+        shards = [_describe(folder, settings, shard) for shard in range(settings.shards)]
+        _write_json(manifest, {"settings": _plain(settings), "shards": shards})
+    return manifest
+
+
+def _finish(folder: Path, settings: RenderSettings, workers: int | None) -> None:
+    for leftover in folder.glob(f".{settings.split}-*.tmp"):
         leftover.unlink(missing_ok=True)
     missing = [shard for shard in range(settings.shards) if not (folder / settings.shard_name(shard)).exists()]
     processes = min(workers or os.cpu_count() or 1, max(len(missing), 1))
-    if missing:
-        _render_missing(folder, settings, missing, processes)
-    _write_json(
-        manifest,
-        {"settings": _plain(settings), "shards": [_describe(folder, settings, s) for s in range(settings.shards)]},
-    )
-    return manifest
+    if not missing:
+        return
+    total = settings.scenes * settings.frames_per_scene
+    done = total - sum(len(settings.shard_seeds(shard)) for shard in missing) * settings.frames_per_scene
+    with tqdm(total=total, initial=done, unit="frame", desc=f"render {settings.split}") as bar:
+        for _ in run_tasks(partial(_render_shard, folder, settings), missing, processes, bar):
+            pass
 
 
 def _claim(manifest: Path, settings: RenderSettings) -> None:
@@ -142,52 +145,6 @@ def _claim(manifest: Path, settings: RenderSettings) -> None:
     _write_json(manifest, {"settings": _plain(settings), "shards": None})
 
 
-def _render_missing(folder: Path, settings: RenderSettings, missing: list[int], processes: int) -> None:
-    total = settings.scenes * settings.frames_per_scene
-    done = total - sum(len(settings.shard_seeds(shard)) for shard in missing) * settings.frames_per_scene
-    with tqdm(total=total, initial=done, unit="frame", desc=f"render {settings.split}") as bar:
-        if processes == 1:
-            for shard in missing:
-                bar.update(_render_shard(folder, settings, shard))
-        else:
-            _render_parallel(folder, settings, missing, processes, bar)
-
-
-def _render_parallel(
-    folder: Path, settings: RenderSettings, missing: list[int], processes: int, bar: tqdm[Any]
-) -> None:
-    context = multiprocessing.get_context("spawn")  # forking a process that has used torch threads may hang
-    stop = context.Event()
-    with ProcessPoolExecutor(processes, context, _start_worker, (stop,)) as pool:
-        futures: list[Future[int]] = [pool.submit(_render_shard, folder, settings, shard) for shard in missing]
-        try:
-            for future in as_completed(futures):
-                bar.update(future.result())
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-_stop: Event | None = None
-
-
-def _start_worker(stop: Event) -> None:
-    global _stop  # the only way to hand an event to the tasks of a pool
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    torch.set_num_threads(1)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    """A killed parent cannot stop its workers; idle ones would wait for tasks for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def _render_shard(folder: Path, settings: RenderSettings, shard: int) -> int:
     """Writes one file; number of its rows."""
     return write_shard(folder / settings.shard_name(shard), _rows(settings, shard), LABEL_SPACE)
@@ -195,11 +152,10 @@ def _render_shard(folder: Path, settings: RenderSettings, shard: int) -> int:
 
 def _rows(settings: RenderSettings, shard: int) -> Iterator[Mapping[str, Any]]:
     for seed in settings.shard_seeds(shard):
-        if _stop is not None and _stop.is_set():
-            raise KeyboardInterrupt
         for frame in render_scene(seed, settings.frames_per_scene, settings.size, cameras=settings.cameras):
             frame.pop("normal")
             yield encode_sample(cast(RGBDSample, frame))
+            step()
 
 
 def _describe(folder: Path, settings: RenderSettings, shard: int) -> dict[str, Any]:

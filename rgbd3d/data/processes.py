@@ -1,0 +1,102 @@
+"""Tasks in parallel processes: with progress, stopped by Ctrl-C, and never outliving a killed parent."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for_futures
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Event
+from typing import Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_REFRESH_SECONDS = 0.5
+
+
+def run_tasks(
+    work: Callable[[Task], Result], tasks: Sequence[Task], processes: int, bar: tqdm[Any]
+) -> Iterator[Result]:
+    """Results of `work(task)` as they come, not in the order of the tasks.
+
+    Args:
+        work: A function of a module; calls `step` after each item that the bar counts.
+        tasks: Can be pickled.
+        processes: 1 works in this process.
+        bar: Counts the items.
+
+    Raises:
+        Exception: The first one that a task raises; the others are stopped.
+    """
+    global _link  # the only way to reach the tasks of a pool
+    if processes == 1:
+        _link = _Link(bar.update)
+        yield from map(work, tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that has used torch threads may hang
+    stop, done = context.Event(), context.Value("q")
+    pool = ProcessPoolExecutor(processes, context, _start_worker, (stop, done))
+    try:
+        waiting = {pool.submit(work, task) for task in tasks}
+        while waiting:
+            ready, waiting = wait_for_futures(waiting, _REFRESH_SECONDS, FIRST_COMPLETED)
+            with done.get_lock():
+                counted, done.value = done.value, 0
+            bar.update(counted)
+            yield from (future.result() for future in ready)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)  # not `with`: leaving it would take the cancelling back
+
+
+def step(items: int = 1) -> None:
+    """Tells the parent that items are done.
+
+    Raises:
+        KeyboardInterrupt: The parent wants to stop.
+    """
+    if _link.stop is not None and _link.stop.is_set():
+        raise KeyboardInterrupt
+    _link.count(items)
+
+
+class _Link:
+    """How a task reaches whoever started it."""
+
+    def __init__(self, count: Callable[[int], object], stop: Event | None = None) -> None:
+        self.count = count
+        self.stop = stop
+
+
+_link = _Link(lambda items: None)
+
+
+def _start_worker(stop: Event, done: Any) -> None:
+    global _link
+
+    def count(items: int) -> None:
+        with done.get_lock():
+            done.value += items
+
+    _link = _Link(count, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    torch.set_num_threads(1)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    """A killed parent cannot stop its workers; idle ones would wait for tasks for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
