@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 SOURCES := rgbd3d conversion tests benchmarks
-ZOO_PAGES := README.md docs/zoo.md
+ZOO_PAGES := README.md docs/zoo.md docs/datasets.md
 
 .PHONY: help install demo test test-slow lint docs zoo clean
 
@@ -12,7 +12,7 @@ help:
 	@echo 'make test               lint, types, docs and the fast tests'
 	@echo 'make test-slow          the slow tests too'
 	@echo 'make docs               build the documentation into site/'
-	@echo 'make zoo                refresh the model tables in README.md and docs/ from hub_configs/'
+	@echo 'make zoo                refresh the tables in README.md and docs/ from cards and catalogue'
 	@echo 'make clean              remove what was built; keeps .venv and runs/'
 
 install: $(STAMP)

@@ -1,9 +1,10 @@
-"""Frames per second and core from Parquet to prepared tensors, beside plain Pillow on the same bytes.
+"""Frames per second and core: from Parquet to samples and prepared tensors, beside plain Pillow and OpenCV.
 
     python benchmarks/bench_stream.py FOLDER_OF_FRAMES
 
-The frames are resized to each size and written to a temporary Parquet folder. Times are CPU times of one thread, the
-best of several passes, so that other load on the machine disturbs little.
+The frames are resized to each size and written to temporary Parquet folders, once with each depth encoding. Times are
+CPU times of one thread, the best of several passes, so that other load on the machine disturbs little. The plain
+decoders stop at interleaved uint8 colour and uint16 depth; a sample has planar colour and depth in metres.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,14 +24,20 @@ from torch.nn import functional as F
 
 from rgbd3d.cards import Augment
 from rgbd3d.data.base import Source
+from rgbd3d.data.codec import DepthEncoding
 from rgbd3d.data.loader import make_loader
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.sources import open_source
 from rgbd3d.types import RGBDSample
 
+try:
+    import cv2
+except ImportError:
+    cv2 = None
+
 FRAMES = 128
 BATCH = 32
-PASSES = 3
+PASSES = 5
 SIZES = {(120, 160): (108, 144), (480, 640): (240, 320)}
 AUGMENTS = {
     "prepared, only resized": Augment(),
@@ -45,15 +53,19 @@ def main() -> None:
     parser.add_argument("frames", help="source of frames, see rgbd3d.data.sources.open_source")
     source = open_source(parser.parse_args().frames, columns=["image", "depth"])
     torch.set_num_threads(1)
+    if cv2 is not None:
+        cv2.setNumThreads(1)
     for size, prepared in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
-            write_frames(source, size, Path(folder))
-            report(Path(folder), size, prepared)
+            for encoding in get_args(DepthEncoding):
+                write_frames(source, size, Path(folder) / encoding, encoding)
+            print(f"{size[1]} x {size[0]}")
+            report(Path(folder), prepared)
 
 
-def write_frames(source: Source, size: tuple[int, int], folder: Path) -> None:
+def write_frames(source: Source, size: tuple[int, int], folder: Path, encoding: DepthEncoding) -> None:
     chosen = np.linspace(0, len(source) - 1, FRAMES).astype(int)
-    rows = (encode_sample(resized(source[int(index)], size)) for index in chosen)
+    rows = (encode_sample(resized(source[int(index)], size), depth_encoding=encoding) for index in chosen)
     write_shard(folder / "train-00000.parquet", rows)
 
 
@@ -62,20 +74,39 @@ def resized(frame: RGBDSample, size: tuple[int, int]) -> RGBDSample:
     return {"image": image, "depth": F.interpolate(frame["depth"][None], size, mode="nearest")[0]}
 
 
-def report(folder: Path, size: tuple[int, int], prepared: tuple[int, int]) -> None:
-    stored = pq.read_table(folder / "train-00000.parquet").to_pylist()
-    source = open_source(folder)
-    image, depth = (sum(len(row[column]["bytes"]) for row in stored) / FRAMES / 1000 for column in ("image", "depth"))
-    print(f"{size[1]} x {size[0]}, JPEG {image:.0f} kB, depth {depth:.0f} kB")
-    line("Pillow alone, image and depth", lambda: [decode(row) for row in stored])
-    line("source, image and depth", lambda: [source[index] for index in range(FRAMES)])
-    for name, augment in AUGMENTS.items():
-        loader = make_loader(source, augment, prepared, batch_size=BATCH, seed=0)
-        line(f"{name}, {prepared[1]} x {prepared[0]}", lambda loader=loader: list(islice(loader, FRAMES // BATCH)))
+def report(folder: Path, prepared: tuple[int, int]) -> None:
+    stored = {name: files(folder / name) for name in get_args(DepthEncoding)}
+    line("Pillow, JPEG alone", lambda: [with_pillow(image) for image, _ in stored["png"]])
+    for name, pairs in stored.items():
+        line(f"Pillow, JPEG + {sizes(name, pairs)}", lambda pairs=pairs: [with_pillow(*pair) for pair in pairs])
+    if cv2 is not None:  # its wheels lack zstd
+        line("OpenCV, JPEG + PNG", lambda: [with_opencv(*pair) for pair in stored["png"]])
+    for name in stored:
+        source = open_source(folder / name)
+        line(f"source, JPEG + {name.upper()}", lambda source=source: [source[index] for index in range(FRAMES)])
+        for title, augment in AUGMENTS.items():
+            loader = make_loader(source, augment, prepared, batch_size=BATCH, seed=0)
+            line(
+                f"  {title}, {prepared[1]} x {prepared[0]}", lambda loader=loader: list(islice(loader, FRAMES // BATCH))
+            )
 
 
-def decode(row: dict) -> list[np.ndarray]:
-    return [np.array(Image.open(io.BytesIO(row[column]["bytes"]))) for column in ("image", "depth")]
+def files(folder: Path) -> list[tuple[bytes, bytes]]:
+    rows = pq.read_table(folder / "train-00000.parquet").to_pylist()
+    return [(row["image"]["bytes"], row["depth"]["bytes"]) for row in rows]
+
+
+def sizes(name: str, pairs: list[tuple[bytes, bytes]]) -> str:
+    image, depth = (sum(map(len, one)) / FRAMES / 1000 for one in zip(*pairs, strict=True))
+    return f"{name.upper()} ({image:.0f} + {depth:.0f} kB)"
+
+
+def with_pillow(*data: bytes) -> list[np.ndarray]:
+    return [np.array(Image.open(io.BytesIO(one))) for one in data]
+
+
+def with_opencv(*data: bytes) -> list[np.ndarray]:
+    return [cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_UNCHANGED) for one in data]
 
 
 def line(name: str, work: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rgbd3d.cards import load_card, with_overrides
 
 if TYPE_CHECKING:
     from rgbd3d.cards import Card
+    from rgbd3d.data.manifest import Outcome
 
 DEBUG = "RGBD3D_DEBUG"
 
@@ -133,6 +135,25 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(result)
 
 
+def _cka(options: argparse.Namespace) -> None:
+    from rgbd3d.evaluation.cka import cka
+
+    result = cka(
+        options.a,
+        options.b,
+        options.data,
+        split=options.split,
+        frames=options.frames,
+        estimator=options.estimator,
+        layers=options.layers,
+        device=options.device,
+        output=options.output,
+    )
+    print(result)
+    if options.output is not None:
+        print(f"written: {options.output} and {options.output.with_suffix('.json')}")
+
+
 def _data_list(options: argparse.Namespace) -> None:
     from rgbd3d.data.catalog import text_table
 
@@ -148,10 +169,66 @@ def _data_render(options: argparse.Namespace) -> None:
     print(f"\nnext: rgbd3d data inspect {options.out} --split {options.split}")
 
 
+def _data_prepare(options: argparse.Namespace) -> None:
+    from rgbd3d.data.prepare import prepare
+    from rgbd3d.data.readers.base import Options
+    from rgbd3d.data.rows import DepthModel
+
+    if options.push_to is not None:
+        if options.shard != (1, 1):
+            raise ValueError("--push-to is for a whole data set: give it to `rgbd3d data merge` instead")
+        from rgbd3d.hub_datasets import open_repository
+
+        open_repository(options.push_to)  # now rather than after hours of work
+    outcome = prepare(
+        options.name,
+        options.raw,
+        options.out,
+        Options(options.stride, options.labels, options.clip_frames),
+        size=options.size,
+        depth_encoding=options.depth,
+        pseudo_depth=options.pseudo_depth and DepthModel.parse(options.pseudo_depth),
+        shard=options.shard,
+        workers=options.workers,
+        skip_bad=options.skip_bad,
+    )
+    print()
+    _report(outcome, options.out, options.push_to)
+
+
+def _data_merge(options: argparse.Namespace) -> None:
+    from rgbd3d.data.manifest import merge
+
+    _report(merge(options.out, options.folders), options.out, options.push_to)
+
+
+def _report(outcome: Outcome, folder: Path, push_to: str | None) -> None:
+    """Says what a folder holds, pushes it if that was asked for, and says what to type next."""
+    print(outcome)
+    path = shlex.quote(str(folder))
+    if not outcome.finished:
+        print(f"next: rgbd3d data merge OUT {path} OTHER-SHARE...")
+    elif push_to is None:
+        print(f"next: rgbd3d data inspect {path} --split {next(iter(outcome.rows))}")
+    else:
+        from rgbd3d.hub_datasets import push_dataset
+
+        commit = push_dataset(folder, push_to)
+        print(f"pushed as commit {commit}\nnext: rgbd3d data inspect hf://datasets/{push_to}@{commit}")
+
+
+def _data_verify(options: argparse.Namespace) -> None:
+    from rgbd3d.data.manifest import verify
+
+    manifest = verify(options.folder)
+    print(f"verified: {len(manifest['files'])} files, {sum(manifest['rows'].values())} rows")
+
+
 def _data_inspect(options: argparse.Namespace) -> None:
     from rgbd3d.data.inspect import inspect
 
-    print(inspect(options.source, options.split, options.sheet))
+    sheet = options.sheet or Path(f"{Path(options.source).name.partition('?')[0]}-{options.split}.png")
+    print(inspect(options.source, options.split, None if options.no_sheet else sheet))
 
 
 def _push(options: argparse.Namespace) -> None:
@@ -185,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_zoo_commands(commands)
     _add_training_commands(commands)
-    data = commands.add_parser("data", help="data sets: list, render, inspect")
+    data = commands.add_parser("data", help="data sets: list, prepare, merge, verify, render, inspect")
     _add_data_commands(data.add_subparsers(required=True, metavar="COMMAND"))
     _add_hub_commands(commands)
     return parser
@@ -202,10 +279,9 @@ def _add(
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} should be at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number, 1 or more")
+    return int(text)
 
 
 def _add_zoo_commands(commands: Any) -> None:
@@ -243,6 +319,20 @@ def _add_training_commands(commands: Any) -> None:
     command.add_argument("--seeds", type=_positive, default=1, metavar="N", help="number of seeds, counted from 0")
     command.add_argument("--random-init", action="store_true", help="the baseline: the same network, not pre-trained")
     command.add_argument("--output", type=Path, metavar="DIR", help="write the result as JSON here")
+    _add_cka(commands)
+
+
+def _add_cka(commands: Any) -> None:
+    command = _add(commands, "cka", _cka, "compare two checkpoints layer by layer on the same frames")
+    for name in ("a", "b"):
+        command.add_argument(name, metavar=name.upper(), help="card, folder, Hub id, timm:NAME or random:CARD")
+    command.add_argument("--data", required=True, metavar="SOURCE")
+    command.add_argument("--split", default="train")
+    command.add_argument("--frames", type=_positive, default=512, metavar="N", help="evenly spaced (default: 512)")
+    command.add_argument("--estimator", choices=["biased", "unbiased", "minibatch"], default="biased")
+    command.add_argument("--layers", nargs="+", metavar="NAME", help="modules by name, or mesa (default: all blocks)")
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    command.add_argument("--output", type=Path, metavar="FILE.png", help="draw heat maps; the numbers go to FILE.json")
 
 
 def _add_run_options(command: argparse.ArgumentParser, output: str) -> None:
@@ -255,7 +345,7 @@ def _add_run_options(command: argparse.ArgumentParser, output: str) -> None:
 
 
 def _add_data_commands(commands: Any) -> None:
-    _add(commands, "list", _data_list, "the data sets that cards name, their terms and how to get them")
+    _add(commands, "list", _data_list, "the data sets that are known: terms, what you need, the command")
     command = _add(commands, "render", _data_render, "render rooms with synthrooms; goes on where it was stopped")
     command.add_argument("--out", type=Path, required=True, metavar="DIR")
     command.add_argument("--scenes", type=_positive, required=True, metavar="N", help="rooms")
@@ -265,10 +355,51 @@ def _add_data_commands(commands: Any) -> None:
     command.add_argument(
         "--workers", type=_positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
+    _add_prepare(commands)
+    command = _add(commands, "merge", _data_merge, "join the shares that several machines prepared")
+    command.add_argument("out", type=Path, metavar="OUT")
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    command.add_argument("--push-to", metavar="OWNER/NAME", help="then upload it to this private repository of yours")
+    command = _add(commands, "verify", _data_verify, "check every file of a prepared data set against its manifest")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
     command = _add(commands, "inspect", _data_inspect, "what a data source holds")
     command.add_argument("source", metavar="SOURCE", help="folder or hf://datasets/OWNER/NAME@REVISION")
     command.add_argument("--split", default="train")
-    command.add_argument("--sheet", type=Path, metavar="FILE.png", help="also write a contact sheet")
+    command.add_argument("--sheet", type=Path, metavar="FILE.png", help="contact sheet (default: SOURCE-SPLIT.png)")
+    command.add_argument("--no-sheet", action="store_true", help="print the summary only")
+
+
+def _add_prepare(commands: Any) -> None:
+    command = _add(commands, "prepare", _data_prepare, "turn your copy of a data set into Parquet; goes on if stopped")
+    command.add_argument("name", metavar="NAME", help="see `rgbd3d data list`")
+    command.add_argument("--raw", type=Path, required=True, metavar="DIR", help="your copy")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR")
+    command.add_argument("--push-to", metavar="OWNER/NAME", help="then upload it to this private repository of yours")
+    command.add_argument("--stride", type=_positive, metavar="K", help="every k-th frame (default: the data set's)")
+    command.add_argument("--labels", metavar="SPACE", help="label space (default: the data set's first)")
+    command.add_argument("--clip-frames", type=_positive, default=16, metavar="T", help="of a clip (default: 16)")
+    command.add_argument("--size", type=_size, metavar="WxH", help="resize frames (default: as they are)")
+    command.add_argument(
+        "--depth", choices=["png", "tiff"], default="png", help="tiff decodes several times faster (default: png)"
+    )
+    command.add_argument("--pseudo-depth", metavar="MODEL[@REVISION][:metric|:relative]", help="estimate missing depth")
+    command.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="do one of N shares, then merge")
+    command.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one per core, at most 4)")
+    command.add_argument("--skip-bad", action="store_true", help="leave out and count what cannot be used")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not separator or not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} should be WIDTHxHEIGHT, for example 320x240")
+    return int(height), int(width)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, separator, of = text.partition("/")
+    if not separator or not (number.isdecimal() and of.isdecimal()) or not 1 <= int(number) <= int(of):
+        raise argparse.ArgumentTypeError(f"{text!r} should be I/N with I from 1 to N, for example 1/4")
+    return int(number), int(of)
 
 
 def _add_hub_commands(commands: Any) -> None:

@@ -27,9 +27,9 @@ from rgbd3d.data.synthrooms.write import write_dataset
 from rgbd3d.evaluation import pictures
 from rgbd3d.evaluation.pretext import pretext_losses
 from rgbd3d.evaluation.protocols import check_nyu
-from rgbd3d.evaluation.report import Report
 from rgbd3d.evaluation.transfer import final_features
 from rgbd3d.methods.mask3d import Completion, Mask3D
+from rgbd3d.report import Report
 from rgbd3d.seeding import generator
 from rgbd3d.training.logbook import CURVE
 from rgbd3d.training.pretrain import pretrain

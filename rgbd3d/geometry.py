@@ -41,11 +41,22 @@ def crop_intrinsics(intrinsics: Tensor, top: int, left: int) -> Tensor:
 
 
 def flip_intrinsics(intrinsics: Tensor, width: int) -> Tensor:
-    """Intrinsics (..., 3, 3) of the mirrored image: the scene is mirrored too, so poses no longer fit it."""
+    """Intrinsics (..., 3, 3) of the mirrored image; the scene is mirrored too, and its pose is `flip_pose`."""
     flipped = intrinsics.clone()
     flipped[..., 0, 2] = width - 1 - intrinsics[..., 0, 2]
     flipped[..., 0, 1] = -intrinsics[..., 0, 1]
     return flipped
+
+
+def flip_pose(pose: Tensor) -> Tensor:
+    """Pose (..., 4, 4) of the mirrored image, from the mirrored camera to the world mirrored at its plane x = 0.
+
+    A mirrored camera in the true world would be left-handed; in the mirrored world its pose is rigid. The relative
+    poses of frames that are all mirrored fit what they show; a mirrored and an unmirrored frame share no world.
+    """
+    mirror = torch.ones_like(pose[..., 0, :])
+    mirror[..., 0] = -1
+    return mirror[..., :, None] * pose * mirror[..., None, :]
 
 
 # ---------------------------------------------------------------------------------------------- pixels <-> 3-D points
@@ -160,6 +171,34 @@ def warp(image: Tensor, depth: Tensor, intrinsics: Tensor, to_other: Tensor) -> 
     """
     pixels, _ = reproject(depth, intrinsics, to_other)
     return sample(image, pixels)
+
+
+def register_depth(
+    depth: Tensor, intrinsics: Tensor, to_other: Tensor, other_intrinsics: Tensor, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Depth as another camera would have measured it: every pixel is moved there, and the nearest surface wins.
+
+    Args:
+        depth: (..., 1, H, W) of this camera, metres, 0 = invalid.
+        intrinsics: (..., 3, 3) of this camera.
+        to_other: (..., 4, 4) from this camera to the other one.
+        other_intrinsics: (..., 3, 3) of the other camera.
+        size: (height, width) of the other camera; None if the same.
+
+    Returns:
+        (..., 1, *size), metres; 0 where no pixel of this camera lands.
+    """
+    height, width = size or depth.shape[-2:]
+    pixels, z = reproject(depth, intrinsics, to_other, other_intrinsics)
+    column, row = pixels.round().flatten(-2).unbind(-2)
+    seen = (column >= 0) & (column < width) & (row >= 0) & (row < height)  # NaN is not
+    nowhere = height * width
+    # Integers before the product: float32 skips some beyond 2^24. NaN has none, so the unseen get 0 first.
+    column, row = (torch.where(seen, axis, 0).long() for axis in (column, row))
+    target = torch.where(seen, row * width + column, nowhere)
+    nearest = depth.new_full((*target.shape[:-1], nowhere + 1), torch.inf)
+    nearest = nearest.scatter_reduce(-1, target, z.flatten(-3), "amin")[..., :nowhere]
+    return torch.where(nearest.isinf(), 0, nearest).unflatten(-1, (1, height, width))
 
 
 # ----------------------------------------------------------------------------------------------------------- surfaces

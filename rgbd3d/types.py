@@ -32,6 +32,8 @@ class RGBDSample(TypedDict, total=False):
         depth_filled: As `depth`, with the holes filled in by the data set's authors.
         depth_edges: uint8 (H, W), 1 = depth discontinuity.
         planes: uint8 (H, W), 0 = none; which planar surface the pixel belongs to, as its reader numbers them.
+        plane_normals: float32 (P, 4), a row per planar surface: its number in `planes` and its unit normal (x, y, z) in
+            camera axes, of either sign.
     """
 
     image: Tensor
@@ -39,6 +41,7 @@ class RGBDSample(TypedDict, total=False):
     depth_filled: Tensor
     depth_edges: Tensor
     planes: Tensor
+    plane_normals: Tensor
     semantic: Tensor
     instance: Tensor
     intrinsics: Tensor

@@ -45,7 +45,7 @@ def test_the_file_states_every_value_of_its_recipe(card: Card):
 
 
 def test_terms(card: Card):
-    known = {data_set.name: data_set for data_set in CATALOG}
+    known = CATALOG
     assert card.license.weights
     assert len(card.license.data) > 20, "the terms of the data, in a sentence"
     assert card.data.source in known, "name the data set and its terms in rgbd3d/data/catalog.py"

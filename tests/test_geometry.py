@@ -9,6 +9,7 @@ from rgbd3d.geometry import (
     flip_intrinsics,
     normals,
     project,
+    register_depth,
     relative_pose,
     reproject,
     resize_intrinsics,
@@ -122,6 +123,60 @@ def test_sample_never_leaks_nan_into_gradients():
     assert values.grad is not None
     assert values.grad.isfinite().all()
     assert values.grad[0, 0, 2, 2] == 0
+
+
+def register_by_loops(depth, intrinsics, to_other, other_intrinsics, size):
+    """Pixel by pixel, in double precision."""
+    result = torch.full(size, math.inf, dtype=torch.float64)
+    inverse = torch.linalg.inv(intrinsics.double())
+    for row, line in enumerate(depth[0].tolist()):
+        for column, z in enumerate(line):
+            if z <= 0:
+                continue
+            point = inverse @ torch.tensor([column, row, 1], dtype=torch.float64) * z
+            point = to_other[:3, :3].double() @ point + to_other[:3, 3].double()
+            if point[2] <= 0:
+                continue
+            x, y, _ = (other_intrinsics.double() @ point / point[2]).tolist()
+            x, y = round(x), round(y)
+            if 0 <= x < size[1] and 0 <= y < size[0]:
+                result[y, x] = min(result[y, x].item(), point[2].item())
+    return torch.where(result.isinf(), 0, result)[None].float()
+
+
+def test_registered_depth_is_that_of_a_loop_over_the_pixels():
+    generator = torch.Generator().manual_seed(0)
+    depth = 0.5 + 3 * torch.rand(1, 30, 40, generator=generator)
+    depth[torch.rand(1, 30, 40, generator=generator) < 0.2] = 0
+    here = torch.tensor([[41.3, 0, 19.7], [0, 40.9, 14.2], [0, 0, 1]])
+    there = torch.tensor([[23.1, 0, 12.1], [0, 23.7, 8.9], [0, 0, 1]])
+    to_other = rotation(0.1)
+    to_other[:3, 3] = torch.tensor([-0.07, 0.02, -1.0])
+    registered = register_depth(depth, here, to_other, there, (18, 25))
+    expected = register_by_loops(depth, here, to_other, there, (18, 25))
+    assert (expected > 0).sum() > 200
+    torch.testing.assert_close(registered, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_registering_to_the_same_camera_changes_nothing():
+    generator = torch.Generator().manual_seed(1)
+    depth = torch.rand(2, 3, 1, 12, 16, generator=generator)
+    intrinsics = torch.tensor([[20.0, 0, 7.5], [0, 20, 5.5], [0, 0, 1]])
+    torch.testing.assert_close(register_depth(depth, intrinsics, torch.eye(4), intrinsics), depth)
+    assert not register_depth(torch.zeros(1, 12, 16), intrinsics, torch.eye(4), intrinsics).any()
+
+
+def test_registering_a_map_of_more_pixels_than_float32_counts():
+    depth = torch.ones(1, 5000, 4000)
+    intrinsics = torch.tensor([[4000.0, 0, 2000], [0, 4000, 2500], [0, 0, 1]])
+    assert (register_depth(depth, intrinsics, torch.eye(4), intrinsics) > 0).all()
+
+
+def test_registered_depth_keeps_the_nearest_surface():
+    """Two pixels land on one of a camera with half the focal length."""
+    depth = torch.tensor([[[1.0, 2.0, 0.0, 3.0]]])
+    here, there = torch.diag(torch.tensor([4.0, 4, 1])), torch.diag(torch.tensor([1.0, 1, 1]))
+    assert register_depth(depth, here, torch.eye(4), there)[0, 0].tolist() == [1, 3, 0, 0]
 
 
 def test_normals_of_a_tilted_plane_are_constant_and_face_the_camera():

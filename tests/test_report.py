@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rgbd3d.evaluation.report import Report
+from rgbd3d.report import Report
 
 HOSTILE = '<script src="http://a.b/c.js">&"quoted"</script>'
 PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -74,3 +74,28 @@ def test_pictures_are_embedded_without_loss(text):
 
 def test_numbers_are_rounded_and_right_aligned(text):
     assert '<td class="number">0.1235</td>' in text
+
+
+def test_galleries_bars_and_legends(tmp_path):
+    report = Report("title", "lead", width=900)
+    report.gallery([([[PICTURE, PICTURE], [PICTURE]], HOSTILE)], columns=2)
+    report.bars([(HOSTILE, 0.25, (255, 0, 16)), ("other", 0.5, (0, 1, 2))])
+    report.legend([((1, 2, 3), HOSTILE, HOSTILE)])
+    report.write(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.all("script")
+    assert page.words.count(HOSTILE) == 4
+    assert [image["src"].partition(";")[0] for image in page.all("img")] == ["data:image/jpeg"] * 3
+    pixels = Image.open(io.BytesIO(base64.b64decode(page.all("img")[0]["src"].partition(",")[2])))
+    assert pixels.size == (PICTURE.shape[1], PICTURE.shape[0])
+    styles = [attributes.get("style") for attributes in page.all("i")]
+    assert styles == [
+        "background: #ff0010; width: 50.00%",
+        "background: #000102; width: 100.00%",
+        "background: #010203",
+    ]
+    assert {"25.0%", "50.0%"} <= set(page.words)
+    assert "max-width: 900px" in text
+    report.bars([])
+    report.bars([("nothing", 0, (0, 0, 0))])

@@ -57,25 +57,28 @@ def prepare(
     return batch
 
 
-def normalise_image(image: Tensor) -> Tensor:
-    """(..., 3, H, W) in 0..1 -> zero mean and unit deviation over ImageNet."""
-    mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return torch.addcmul(-mean / deviation, image, 1 / deviation)
+def normalise_image(
+    image: Tensor, mean: Sequence[float] = IMAGENET_MEAN, deviation: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """(..., 3, H, W) in 0..1 -> zero mean and unit deviation over the data set that has these (of 3 each)."""
+    shift, scale = (image.new_tensor(values).view(3, 1, 1) for values in (mean, deviation))
+    return torch.addcmul(-shift / scale, image, 1 / scale)
 
 
 def denormalise_image(image: Tensor) -> Tensor:
-    """Inverse of `normalise_image`."""
+    """Inverse of `normalise_image` with ImageNet's mean and deviation."""
     mean, deviation = (image.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return torch.addcmul(mean, image, deviation)
 
 
-def standardise_depth(depth: Tensor) -> Tensor:
+def standardise_depth(depth: Tensor, truncated: float = _TRUNCATED) -> Tensor:
     """Truncated standardisation of each image over its valid pixels (FACTS.md §1.2, depth scaling for the encoder).
 
-    Mean and unbiased variance are those of the sorted depths without the lowest and the highest 10 %.
+    Mean and unbiased variance are those of the sorted depths without the lowest and the highest ones.
 
     Args:
         depth: (B, 1, H, W) on the CPU, metres; 0 = invalid.
+        truncated: Share of the depths that is left out at either end; 0 is plain standardisation.
 
     Returns:
         (depth - mean) / sqrt(variance + 1e-6), exactly 0 where invalid.
@@ -85,7 +88,7 @@ def standardise_depth(depth: Tensor) -> Tensor:
     for index, pixels in enumerate(flat):
         # numpy's sort is vectorised: it takes a tenth of torch's time.
         ordered = np.sort(pixels[pixels > 0])
-        kept = ordered[int(_TRUNCATED * len(ordered)) : max(int((1 - _TRUNCATED) * len(ordered)), 1)]
+        kept = ordered[int(truncated * len(ordered)) : max(int((1 - truncated) * len(ordered)), 1)]
         if len(kept):
             mean[index] = kept.mean(dtype=np.float64)
             variance = kept.var(dtype=np.float64, ddof=1) if len(kept) > 1 else 0.0

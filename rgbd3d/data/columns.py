@@ -1,7 +1,7 @@
 """How each key of a sample is stored in a Parquet file.
 
-Images and label maps are struct{bytes, path} holding JPEG or PNG files (depth: 16-bit PNG in millimetres), matrices are
-fixed-size float lists, points are lists of rows. The `datasets` library finds its feature types here too.
+Images and label maps are struct{bytes, path} holding JPEG or PNG files (depth: 16-bit PNG or TIFF in millimetres),
+matrices are fixed-size float lists, points are lists of rows. The `datasets` library finds its feature types here too.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def image(encode: Callable[[Any], bytes], decode: Callable[[bytes, str], Any]) -
     )
 
 
-def _film(encode: Callable[[Any], bytes], decode: Callable[[bytes, str], Any]) -> Column:
-    """Pictures (T, ...) as a list of image files."""
+def film(encode: Callable[[Any], bytes], decode: Callable[[bytes, str], Any]) -> Column:
+    """Pictures or maps (T, ..., H, W) as a list of image files."""
 
     def decode_all(values: list[Mapping[str, Any]], where: str) -> Tensor:
         frames = [
@@ -109,7 +109,7 @@ def _points(stored: type[np.generic], decoded: type[np.generic], width: int = 1)
     def encode(values: Tensor) -> np.ndarray:
         array = values.numpy()
         if array.dtype != decoded or array.shape[1:] != ((width,) if width > 1 else ()):
-            raise DataError(f"points must be {np.dtype(decoded)} {'(N, 3)' if width > 1 else '(N,)'}")
+            raise DataError(f"points must be {np.dtype(decoded)} {f'(N, {width})' if width > 1 else '(N,)'}")
         flat = np.ascontiguousarray(array.astype(stored)).reshape(-1)
         if not np.array_equal(flat, array.reshape(-1)):
             raise DataError(f"points have values that {np.dtype(stored)} cannot hold, or that are not finite")
@@ -148,6 +148,7 @@ COLUMNS: Mapping[Kind, Mapping[str, Column]] = MappingProxyType({
         "depth_filled": _DEPTH,
         "depth_edges": _labels(np.uint8, np.uint8),
         "planes": _labels(np.uint8, np.uint8),
+        "plane_normals": _points(np.float32, np.float32, 4),
         "semantic": _labels(np.uint8, np.int64),
         "instance": _labels(np.uint16, np.int32),
         "intrinsics": _matrix(3),
@@ -165,11 +166,14 @@ COLUMNS: Mapping[Kind, Mapping[str, Column]] = MappingProxyType({
         "scene_id": _TEXT,
     },
     "clips": {
-        "frames": _film(codec.encode_color, codec.decode_color),
-        "depth_frames": _film(codec.encode_depth, codec.decode_depth),
+        "frames": film(codec.encode_color, codec.decode_color),
+        "depth_frames": film(codec.encode_depth, codec.decode_depth),
         "class_id": _NUMBER,
         "scene_id": _TEXT,
         "frame_id": _NUMBER,
     },
 })  # fmt: skip
 """Columns by kind of data set, in the order of a file; a data set may leave out what it does not have."""
+
+DEPTHS = frozenset({"depth", "depth_filled", "depth_frames"})
+"""Columns with depth, for which there is a choice of encodings."""

@@ -15,11 +15,14 @@ from torch import Tensor
 from rgbd3d.data import codec, schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.label_spaces import lookup, train_ids
 from rgbd3d.data.layouts import Frame, find_frames, read_matrix
+from rgbd3d.data.readers.bounded import read_file
 from rgbd3d.data.resize import resize_nearest, same_shape
 from rgbd3d.types import MILLIMETRES_PER_METRE, RGBDSample
 
-_SATURATED = 65535  # 7-Scenes and others write the largest value where the sensor saw nothing
+SATURATED = 65535
+"""Depth value that 7-Scenes and others write where the sensor saw nothing."""
 
 
 class FrameFolder(Source):
@@ -51,10 +54,10 @@ class FrameFolder(Source):
         segments = find_frames(folder)
         self._frames = [frame for frames in segments.values() for frame in frames[::every]]
         self._units_per_metre = units_per_metre
-        common = set.intersection(*(_columns_of(frame) for frame in self._frames))
+        common = set.intersection(*(columns_of(frame) for frame in self._frames))
         self.columns = schema.check_columns(common if columns is None else columns)
         if missing := set(self.columns) - common:
-            frame = next(frame for frame in self._frames if missing - _columns_of(frame))
+            frame = next(frame for frame in self._frames if missing - columns_of(frame))
             raise DataError(f"{folder}: no {sorted(missing)} beside {frame.color}; every frame has {sorted(common)}")
         spaces = {frame.label_space for frame in self._frames} if "semantic" in common else {None}
         if len(spaces) > 1:
@@ -68,12 +71,7 @@ class FrameFolder(Source):
     def __getitem__(self, index: int) -> RGBDSample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: index {index} of {len(self)} frames")
-        frame = self._frames[index]
-        sample = {column: self._decode(frame, column) for column in self.columns}
-        maps = [column for column in ("image", "depth", "semantic", "instance") if column in sample]
-        for column in maps[1:]:
-            sample[column] = _fit(sample[column], sample[maps[0]].shape[-2:], column, frame)
-        return cast(RGBDSample, sample)
+        return decode_frame(self._frames[index], self.columns, self._units_per_metre)
 
     def row_groups(self) -> tuple[int, ...]:
         """Every frame is its own file: any order is cheap."""
@@ -88,27 +86,50 @@ class FrameFolder(Source):
                     state.update(f"\n{frame.scene_id}/{file.parent.name}/{file.name} {file.stat().st_size}".encode())
         return state.hexdigest()
 
-    def _decode(self, frame: Frame, column: str) -> Any:
-        match column:
-            case "image":
-                return codec.decode_color(_read(frame.color), str(frame.color))
-            case "depth":
-                units = self._units_per_metre or frame.units_per_metre or MILLIMETRES_PER_METRE
-                return codec.decode_depth(_read(frame.depth), str(frame.depth), units, saturated=_SATURATED)
-            case "semantic":
-                return _train_ids(codec.decode_labels(_read(frame.semantic), str(frame.semantic)), frame)
-            case "instance":
-                labels = codec.decode_labels(_read(frame.instance), str(frame.instance))
-                return torch.from_numpy(labels.astype(np.int32))
-            case "pose":
-                return torch.tensor(read_matrix(frame.pose, 4) if isinstance(frame.pose, Path) else frame.pose)
-            case "intrinsics":
-                return torch.tensor(frame.intrinsics)
-            case _:
-                return getattr(frame, column)
+
+def decode_frame(frame: Frame, columns: Iterable[str], units_per_metre: float | None = None) -> RGBDSample:
+    """Sample of one frame.
+
+    Args:
+        frame: Has what the columns need.
+        columns: Keys of the sample.
+        units_per_metre: Of the depth file; None is that of the layout.
+
+    Returns:
+        Depth and labels have the size of the image, if that is among the columns.
+
+    Raises:
+        DataError: A file that is missing or unusable, or a map of another shape than the image.
+    """
+    sample = {column: _decode(frame, column, units_per_metre) for column in columns}
+    maps = [column for column in ("image", "depth", "semantic", "instance") if column in sample]
+    for column in maps[1:]:
+        sample[column] = _fit(sample[column], sample[maps[0]].shape[-2:], column, frame)
+    return cast(RGBDSample, sample)
 
 
-def _columns_of(frame: Frame) -> set[str]:
+def _decode(frame: Frame, column: str, units_per_metre: float | None) -> Any:
+    match column:
+        case "image":
+            return codec.decode_color(_read(frame.color), str(frame.color))
+        case "depth":
+            units = units_per_metre or frame.units_per_metre or MILLIMETRES_PER_METRE
+            return codec.decode_depth(_read(frame.depth), str(frame.depth), units, SATURATED)
+        case "semantic":
+            return _train_ids(codec.decode_labels(_read(frame.semantic), str(frame.semantic)), frame)
+        case "instance":
+            labels = codec.decode_labels(_read(frame.instance), str(frame.instance))
+            return torch.from_numpy(labels.astype(np.int32))
+        case "pose":
+            return torch.tensor(read_matrix(frame.pose, 4) if isinstance(frame.pose, Path) else frame.pose)
+        case "intrinsics":
+            return torch.tensor(frame.intrinsics)
+        case _:
+            return getattr(frame, column)
+
+
+def columns_of(frame: Frame) -> set[str]:
+    """Keys of a sample that a frame has files or facts for."""
     has = {
         "depth": frame.depth,
         "semantic": frame.semantic,
@@ -121,14 +142,13 @@ def _columns_of(frame: Frame) -> set[str]:
 
 def _read(file: Path | None) -> bytes:
     assert file is not None, "a column is only decoded where every frame has it"
-    return file.read_bytes()
+    return read_file(file)
 
 
 def _train_ids(labels: np.ndarray, frame: Frame) -> Tensor:
     """Class ids 1..n with 0 = unlabelled -> train ids 0..n-1 with 255 = ignore."""
-    if labels.max(initial=0) > 254:
-        raise DataError(f"{frame.semantic}: class id {labels.max()}; ids up to 254 are expected, 0 = unlabelled")
-    return torch.from_numpy((labels.astype(np.uint8) - np.uint8(1)).astype(np.int64))
+    assert frame.label_space is not None, "layouts with labels say which"
+    return train_ids(labels, lookup(frame.label_space, frame.label_space), str(frame.semantic))
 
 
 def _fit(values: Tensor, size: tuple[int, ...], column: str, frame: Frame) -> Tensor:

@@ -18,16 +18,26 @@ of two cameras that differ slightly.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from rgbd3d.data import tum_lists
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.readers.bounded import check_intrinsics, list_folder, read_text
 
-_TUM_UNITS_PER_METRE = 5000.0
-_TUM_SECONDS = 0.02
 _LABEL_FOLDERS = {"label40": "nyu40", "label13": "nyu13"}
+_MATRIX_BYTES = 4096
+_LARGEST_NUMBER = 2**63 - 1  # that a column of frame ids holds
+LABEL_SPACES = tuple(_LABEL_FOLDERS.values())
+"""Label spaces that a folder of frames may have, the preferred one first."""
+NO_FRAMES = (
+    "neither Parquet files nor frames found, here or one folder down; frames are color/ID.jpg + depth/ID.png, "
+    "frame-ID.color.png + frame-ID.depth.png (7-Scenes), or rgb.txt + depth.txt (TUM)"
+)
+"""What is wrong with a folder without segments."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,14 @@ class Frame:
     Attributes:
         color: Image file.
         scene_id: Name of the segment.
-        frame_id: The last number in the file's name, or its position.
+        frame_id: The last number in the file's name, or its position where there is none of 64 bits.
         depth: 16-bit PNG.
         semantic: Class ids from 1, 0 = unlabelled.
         instance: Instance ids, 0 = none.
         label_space: Of `semantic`.
         intrinsics: float32 (3, 3).
-        pose: float32 (4, 4), or the file that holds it.
+        pose: float32 (4, 4), or the file that holds it alone.
+        pose_list: File that lists `pose` among others.
         units_per_metre: Of the depth file, where the layout fixes it.
     """
 
@@ -56,14 +67,16 @@ class Frame:
     label_space: str | None = None
     intrinsics: np.ndarray | None = None
     pose: np.ndarray | Path | None = None
+    pose_list: Path | None = None
     units_per_metre: float | None = None
 
 
-def find_frames(folder: Path) -> dict[str, list[Frame]]:
+def find_frames(folder: Path, label_space: str | None = None) -> dict[str, list[Frame]]:
     """Frames of a folder, or of each of its sub-folders that has some, in order.
 
     Args:
         folder: One segment, or a folder of segments.
+        label_space: Of the labels where a segment has several; None is the first of `LABEL_SPACES` that is there.
 
     Returns:
         Segment -> its frames; never empty.
@@ -71,15 +84,38 @@ def find_frames(folder: Path) -> dict[str, list[Frame]]:
     Raises:
         DataError: No frames, or colour and depth that don't pair up.
     """
-    if frames := _segment(folder):
-        return {folder.name: frames}
-    segments = {sub.name: frames for sub in sorted(folder.iterdir()) if sub.is_dir() and (frames := _segment(sub))}
+    segments = find_segments(folder)
     if not segments:
-        raise DataError(
-            f"{folder}: neither Parquet files nor frames found, here or one folder down; frames are color/ID.jpg + "
-            "depth/ID.png, frame-ID.color.png + frame-ID.depth.png (7-Scenes), or rgb.txt + depth.txt (TUM)"
-        )
-    return segments
+        raise DataError(f"{folder}: {NO_FRAMES}")
+    return {scene_name(segment): segment_frames(segment, label_space) for segment in segments}
+
+
+def find_segments(folder: Path) -> list[Path]:
+    """The folder itself if it has frames, otherwise those of its sub-folders that have some; frames are not listed."""
+    if _layout(folder) is not None:
+        return [folder]
+    return [sub for sub in list_folder(folder) if sub.is_dir() and _layout(sub) is not None]
+
+
+def segment_frames(segment: Path, label_space: str | None = None) -> list[Frame]:
+    """Frames of one of the folders that `find_segments` gives, as `find_frames` orders them.
+
+    Raises:
+        DataError: As for `find_frames`.
+    """
+    match _layout(segment):
+        case "plain":
+            return _plain(segment, label_space)
+        case "tum":
+            return _tum(segment)
+        case "7-scenes":
+            return _seven_scenes(segment)
+    raise DataError(f"{segment}: no frames found")
+
+
+def scene_name(folder: Path) -> str:
+    """Name of a segment: that of its folder, also where that is written '.'."""
+    return folder.absolute().name
 
 
 def read_matrix(file: Path, side: int) -> np.ndarray:
@@ -95,9 +131,10 @@ def read_matrix(file: Path, side: int) -> np.ndarray:
     Raises:
         DataError: Not such a matrix.
     """
+    text = read_text(file, _MATRIX_BYTES)
     try:
-        numbers = np.array(file.read_text().replace(",", " ").split(), np.float32)
-    except (ValueError, UnicodeDecodeError) as error:
+        numbers = np.array(text.replace(",", " ").split(), np.float32)
+    except ValueError as error:
         raise DataError(f"{file}: not a matrix of numbers ({error})") from error
     if numbers.size == side * side:
         return numbers.reshape(side, side)
@@ -106,20 +143,20 @@ def read_matrix(file: Path, side: int) -> np.ndarray:
     raise DataError(f"{file}: {numbers.size} numbers, a {side}x{side} matrix is expected")
 
 
-def _segment(folder: Path) -> list[Frame]:
+def _layout(folder: Path) -> str | None:
     if (folder / "color").is_dir():
-        return _plain(folder)
+        return "plain"
     if (folder / "rgb.txt").is_file() and (folder / "depth.txt").is_file():
-        return _tum(folder)
+        return "tum"
     if any(folder.glob("frame-*.color.*")):
-        return _seven_scenes(folder)
-    return []
+        return "7-scenes"
+    return None
 
 
 # ----------------------------------------------------------------------------------------------- plain and ScanNet
 
 
-def _plain(folder: Path) -> list[Frame]:
+def _plain(folder: Path, label_space: str | None) -> list[Frame]:
     color = {file.stem: file for file in sorted(_images(folder / "color"), key=_order)}
     if not color:
         raise DataError(f"{folder / 'color'}: no .jpg or .png files")
@@ -127,15 +164,16 @@ def _plain(folder: Path) -> list[Frame]:
     depth = _beside(color, folder / ("depth_reg" if registered else "depth"))
     if not depth:
         raise DataError(f"{folder}: color/ but neither depth_reg/ nor depth/")
-    labels = next((name for name in _LABEL_FOLDERS if (folder / name).is_dir()), None)
+    wanted = [name for name, space in _LABEL_FOLDERS.items() if label_space in (None, space)]
+    labels = next((name for name in wanted if (folder / name).is_dir()), None)
     semantic = _beside(color, folder / labels) if labels else {}
     instance = _beside(color, folder / "instance")
-    intrinsics = _intrinsics(folder, of_color=registered)
-    poses = _poses(folder, color, of_color=registered)
+    intrinsics = read_intrinsics(folder, of_color=registered)
+    pose_list, poses = _poses(folder, color, of_color=registered)
     return [
         Frame(
             color=file,
-            scene_id=folder.name,
+            scene_id=scene_name(folder),
             frame_id=_number(stem, position),
             depth=depth[stem],
             semantic=semantic.get(stem),
@@ -143,6 +181,7 @@ def _plain(folder: Path) -> list[Frame]:
             label_space=_LABEL_FOLDERS[labels] if labels else None,
             intrinsics=intrinsics,
             pose=poses.get(stem),
+            pose_list=pose_list,
         )
         for position, (stem, file) in enumerate(color.items())
     ]
@@ -166,22 +205,26 @@ def _check_same_names(color: dict[str, Path], others: dict[str, Path], where: Pa
         )
 
 
-def _poses(folder: Path, color: dict[str, Path], of_color: bool) -> dict[str, np.ndarray | Path]:
+def _poses(
+    folder: Path, color: dict[str, Path], of_color: bool
+) -> tuple[Path | None, Mapping[str, np.ndarray] | Mapping[str, Path]]:
+    """The list of poses, if there is one, and the poses or their files by name."""
     names = ("poses_color.txt", "poses.txt") if of_color else ("poses.txt", "poses_color.txt")
     if listed := next((folder / name for name in names if (folder / name).is_file()), None):
-        poses: dict[str, np.ndarray | Path] = dict(_pose_list(listed))
+        poses: Mapping[str, np.ndarray] | Mapping[str, Path] = _pose_list(listed)
     elif (folder / "pose").is_dir():
         poses = {file.stem: file for file in (folder / "pose").glob("*.txt")}
     else:
-        return {}
+        return None, {}
     if missing := [stem for stem in color if stem not in poses]:
-        raise DataError(f"{folder}: {len(missing)} frames without a pose, the first is {missing[0]!r}")
-    return poses
+        where = listed or folder / "pose"
+        raise DataError(f"{where}: {len(missing)} frames without a pose, the first is {missing[0]!r}")
+    return listed, poses
 
 
 def _pose_list(file: Path) -> dict[str, np.ndarray]:
     poses = {}
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         name, *values = line.split() or [""]
         if not name or name.startswith("#"):
             continue
@@ -192,13 +235,22 @@ def _pose_list(file: Path) -> dict[str, np.ndarray]:
     return poses
 
 
-def _intrinsics(folder: Path, of_color: bool) -> np.ndarray | None:
+def read_intrinsics(folder: Path, of_color: bool) -> np.ndarray | None:
+    """Intrinsics that lie beside the frames of a folder or one folder up; None if there are none.
+
+    Args:
+        folder: Of one segment.
+        of_color: Whether the files of the colour camera are preferred to the others.
+
+    Raises:
+        DataError: A file that holds no pinhole camera.
+    """
     names = ["intrinsics.txt", "camera-intrinsics.txt", "intrinsics_color.txt", "intrinsic/intrinsic_color.txt"]
     if of_color:
         names.sort(key=lambda name: "color" not in name)
     for file in [place / name for place in (folder, folder.parent) for name in names]:
         if file.is_file():
-            return read_matrix(file, 3)
+            return check_intrinsics(read_matrix(file, 3), str(file))
     return None
 
 
@@ -212,11 +264,11 @@ def _seven_scenes(folder: Path) -> list[Frame]:
     _check_same_names(color, depth, folder / "frame-*.depth.png")
     if poses:
         _check_same_names(color, poses, folder / "frame-*.pose.txt")
-    intrinsics = _intrinsics(folder, of_color=False)
+    intrinsics = read_intrinsics(folder, of_color=False)
     return [
         Frame(
             color=file,
-            scene_id=folder.name,
+            scene_id=scene_name(folder),
             frame_id=_number(stem, position),
             depth=depth[stem],
             intrinsics=intrinsics,
@@ -230,29 +282,19 @@ def _seven_scenes(folder: Path) -> list[Frame]:
 
 
 def _tum(folder: Path) -> list[Frame]:
-    color_times, color_rows = _tum_list(folder / "rgb.txt")
-    depth_times, depth_rows = _tum_list(folder / "depth.txt")
-    pairs = _associate(color_times, depth_times)
-    poses: list[np.ndarray | None] = [None] * len(pairs)
-    if (folder / "groundtruth.txt").is_file():
-        pose_times, pose_rows = _tum_list(folder / "groundtruth.txt")
-        at = dict(_associate(color_times[[first for first, _ in pairs]], pose_times, unique=False))
-        pairs = [pair for position, pair in enumerate(pairs) if position in at]
-        poses = [_tum_pose(pose_rows[index], folder / "groundtruth.txt") for _, index in sorted(at.items())]
-    if not pairs:
-        raise DataError(f"{folder}: no colour image has depth (and a pose) within {_TUM_SECONDS} s")
-    intrinsics = _intrinsics(folder, of_color=False)
+    intrinsics = read_intrinsics(folder, of_color=False)
     frames = [
         Frame(
-            color=folder / color_rows[first][0],
-            scene_id=folder.name,
-            frame_id=first,
-            depth=folder / depth_rows[second][0],
+            color=frame.color,
+            scene_id=scene_name(folder),
+            frame_id=frame.number,
+            depth=frame.depth,
             intrinsics=intrinsics,
-            pose=pose,
-            units_per_metre=_TUM_UNITS_PER_METRE,
+            pose=frame.pose,
+            pose_list=None if frame.pose is None else folder / tum_lists.POSES,
+            units_per_metre=tum_lists.UNITS_PER_METRE,
         )
-        for (first, second), pose in zip(pairs, poses, strict=True)
+        for frame in tum_lists.read_sequence(folder)
     ]
     for frame in frames:
         for file in (frame.color, frame.depth):
@@ -261,54 +303,11 @@ def _tum(folder: Path) -> list[Frame]:
     return frames
 
 
-def _tum_list(file: Path) -> tuple[np.ndarray, list[list[str]]]:
-    """Times and the rest of each line, ordered by time."""
-    lines = [line.split() for line in file.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    try:
-        lines.sort(key=lambda line: float(line[0]))
-        return np.array([float(time) for time, _, *_ in lines]), [rest for _, *rest in lines]
-    except ValueError as error:
-        raise DataError(f"{file}: lines of a time in seconds and a value are expected ({error})") from error
-
-
-def _associate(first: np.ndarray, second: np.ndarray, unique: bool = True) -> list[tuple[int, int]]:
-    """Pairs of indices of the nearest times within 0.02 s, each `second` used once if `unique`, ordered by `first`."""
-    if not len(first) or not len(second):
-        return []
-    after = np.searchsorted(second, first).clip(max=len(second) - 1)
-    before = (after - 1).clip(min=0)
-    nearest = np.where(np.abs(second[before] - first) <= np.abs(second[after] - first), before, after)
-    gap = np.abs(second[nearest] - first)
-    pairs, taken = [], set()
-    for index in np.argsort(gap, kind="stable").tolist():  # the closest pair chooses first
-        partner = int(nearest[index])
-        if gap[index] <= _TUM_SECONDS and not (unique and partner in taken):
-            pairs.append((index, partner))
-            taken.add(partner)
-    return sorted(pairs)
-
-
-def _tum_pose(row: list[str], file: Path) -> np.ndarray:
-    try:
-        translation, quaternion = np.array(row[:3], np.float64), np.array(row[3:7], np.float64)
-        x, y, z, w = quaternion / np.linalg.norm(quaternion)
-    except ValueError as error:
-        raise DataError(f"{file}: 'time tx ty tz qx qy qz qw' is expected, not {row}") from error
-    pose = np.eye(4, dtype=np.float32)
-    pose[:3, 3] = translation
-    pose[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return pose
-
-
 # ------------------------------------------------------------------------------------------------------------ names
 
 
 def _images(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    return [file for file in list_folder(folder) if file.suffix.lower() in (".jpg", ".jpeg", ".png")]
 
 
 def _order(file: Path) -> tuple[int, str]:
@@ -317,4 +316,4 @@ def _order(file: Path) -> tuple[int, str]:
 
 def _number(stem: str, otherwise: int) -> int:
     numbers = re.findall(r"\d+", stem)
-    return int(numbers[-1]) if numbers else otherwise
+    return int(numbers[-1]) if numbers and int(numbers[-1]) <= _LARGEST_NUMBER else otherwise

@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for_futures
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
+
+from rgbd3d.data.codec import DataError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,6 +37,7 @@ def run_tasks(
         bar: Counts the items.
 
     Raises:
+        DataError: A process was killed.
         Exception: The first one that a task raises; the others are stopped.
     """
     global _link  # the only way to reach the tasks of a pool
@@ -52,6 +56,10 @@ def run_tasks(
                 counted, done.value = done.value, 0
             bar.update(counted)
             yield from (future.result() for future in ready)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process was killed, probably for lack of memory: the same command with fewer --workers goes on"
+        ) from error
     except BaseException:
         stop.set()
         raise

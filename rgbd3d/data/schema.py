@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rgbd3d.data import codec
 from rgbd3d.data.codec import DataError
-from rgbd3d.data.columns import COLUMNS, Column, image
+from rgbd3d.data.columns import COLUMNS, DEPTHS, Column, film, image
 from rgbd3d.files import sync
 from rgbd3d.types import Kind, RGBDSample
 
@@ -94,14 +94,21 @@ def _stored(schema: pa.Schema) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------------------- rows
 
 
-def encode_sample(sample: Mapping[str, Any], quality: int | None = 95, kind: Kind = "frames") -> dict[str, Any]:
+def encode_sample(
+    sample: Mapping[str, Any],
+    quality: int | None = 95,
+    kind: Kind = "frames",
+    depth_encoding: codec.DepthEncoding = "png",
+) -> dict[str, Any]:
     """One row of a file.
 
     Args:
         sample: A frame, cloud or clip; keys that it lacks are left out. A picture may be the bytes of a JPEG or PNG
-            file (depth: of a 16-bit PNG in millimetres), which are decoded to check them and stored as they are.
+            file (depth: of a 16-bit PNG in millimetres), which are decoded to check them and stored as they are
+            (depth: unless `depth_encoding` is another one).
         quality: JPEG quality of pictures, or None for a lossless PNG.
         kind: What the sample is.
+        depth_encoding: Of `rgbd3d.data.codec.encode_depth`.
 
     Returns:
         Column -> value, ready for `write_shard`.
@@ -112,27 +119,32 @@ def encode_sample(sample: Mapping[str, Any], quality: int | None = 95, kind: Kin
     row: dict[str, Any] = {}
     sizes = {}
     for name in check_columns(sample, kind):
-        column = _column(name, kind, quality)
+        column = _column(name, kind, quality, depth_encoding)
         try:
-            row[name] = column.encode(sample[name])
+            value = _decoded(sample[name], column)
+            as_it_is = name not in DEPTHS or depth_encoding == "png"
+            row[name] = column.encode(sample[name] if as_it_is else value)
             if column.is_map:
-                sizes[name] = tuple(_checked(sample[name], row[name], column).shape[-2:])
+                sizes[name] = tuple(value.shape[-2:])
         except DataError as error:
             raise DataError(f"column {name!r}: {error}") from error
     _check_same_size(sizes, "sample")
     return row
 
 
-def _column(name: str, kind: Kind, quality: int | None) -> Column:
+def _column(name: str, kind: Kind, quality: int | None, depth_encoding: codec.DepthEncoding) -> Column:
     if name == "image" and kind == "frames":
         return image(partial(codec.encode_color, quality=quality), codec.decode_color)
+    if name in DEPTHS:
+        encode = partial(codec.encode_depth, encoding=depth_encoding)
+        return (film if kind == "clips" else image)(encode, codec.decode_depth)
     return COLUMNS[kind][name]
 
 
-def _checked(value: Any, stored: Any, column: Column) -> Any:
+def _decoded(value: Any, column: Column) -> Any:
     """The pixels of a value: those of a file, which nobody has looked at yet, by decoding it."""
-    from_files = isinstance(value, bytes) or (isinstance(value, Sequence) and not hasattr(value, "shape"))
-    return column.decode(stored, "file") if from_files else value
+    from_files = isinstance(value, bytes) or (isinstance(value, Sequence) and not isinstance(value, str))
+    return column.decode(column.encode(value), "file") if column.is_map and from_files else value
 
 
 def decode_row(

@@ -1,4 +1,4 @@
-"""Open a data set by its address: a folder of Parquet files, a Hub data set, or a folder of frames."""
+"""Open a data set by its address: a folder of Parquet files, a Hub data set, a folder of frames, rendered rooms."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ __all__ = ["DataError", "Source", "open_source"]
 
 _HUB = re.compile(r"hf://datasets/(?P<repo>[^/@]+/[^/@]+)(@(?P<revision>.+))?")
 
+_OTHERS = "hf://datasets/OWNER/NAME[@REVISION] or synthrooms?scenes=N[&frames=N][&size=WIDTHxHEIGHT]"
+
 
 def open_source(
     spec: str | Path,
@@ -33,7 +35,8 @@ def open_source(
         spec: One of
             a folder with Parquet files (`SPLIT-*.parquet`, `SPLIT/*.parquet`, either also under `data/`) or one file;
             `hf://datasets/OWNER/NAME[@REVISION]`, the same on the Hub (the revision is resolved to a commit once);
-            a folder of frames, or of such folders (`rgbd3d.data.frame_folder` lists the layouts).
+            a folder of frames, or of such folders (`rgbd3d.data.frame_folder` lists the layouts);
+            `synthrooms?scenes=N[&frames=N][&size=WIDTHxHEIGHT]`, rooms that are rendered when they are asked for.
         split: Part of the data set. A folder of frames without a folder of that name has only "train": all of it.
         every: Keep every k-th frame of each sequence.
         columns: Keys of a sample to decode; None decodes all there are.
@@ -41,23 +44,32 @@ def open_source(
 
     Raises:
         DataError: Nothing there, no such split or column, or files that cannot be a data set; says what was found.
-        ValueError: `every` below 1, or a depth unit for Parquet (which is always in millimetres).
+        ValueError: `every` below 1, or a depth unit for anything but a folder of frames.
     """
     if every < 1:
         raise ValueError(f"every is {every}, it must be 1 or more")
     if str(spec).startswith("hf://"):
         source: Source = _open_hub(str(spec), split, every, columns)
+    elif str(spec).startswith("synthrooms?"):
+        from rgbd3d.data.synthrooms.source import open_synthrooms  # the renderer takes long to import
+
+        source = open_synthrooms(str(spec), split, every, columns)
     elif (path := Path(spec).expanduser()).suffix == ".parquet" and path.is_file():
         source = ParquetSource([str(path)], LocalFileSystem(), str(path), every, columns)
     elif not path.is_dir():
-        raise DataError(f"{spec}: no such folder; a source is a folder or hf://datasets/OWNER/NAME[@REVISION]")
+        raise DataError(f"{spec}: no such folder; a source is a folder, {_OTHERS}")
+    elif (path / ".prepare").is_dir() and not (path / "manifest.json").is_file():
+        raise DataError(
+            f"{spec}: not finished; run its `rgbd3d data prepare` again, or merge it with the other shares "
+            "(`rgbd3d data merge`)"
+        )
     elif found := _parquet_files(path):
         files = [str(path / file) for file in _of_split(found, split, str(path))]
         source = ParquetSource(files, LocalFileSystem(), str(path), every, columns)
     else:
         return FrameFolder(_frames_of_split(path, split), every, columns, units_per_metre)
     if units_per_metre is not None:
-        raise ValueError(f"{spec}: Parquet depth is in millimetres; units_per_metre is for folders of frames")
+        raise ValueError(f"{spec}: the unit of its depth is known; units_per_metre is for folders of frames")
     return source
 
 

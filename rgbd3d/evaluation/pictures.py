@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-Picture = npt.NDArray[np.uint8]
+from rgbd3d.report import Picture
 
 TITLE_SIZE = 24
 """Points."""

@@ -34,6 +34,7 @@ def make_sample(index: int = 0, height: int = 12, width: int = 16) -> dict:
         "instance": torch.randint(0, 65536, (height, width), generator=generator, dtype=torch.int32),
         "intrinsics": torch.rand(3, 3, generator=generator),
         "pose": torch.rand(4, 4, generator=generator),
+        "plane_normals": torch.rand(index % 3 + 1, 4, generator=generator),
         "scene_id": f"room {index // 5}",
         "frame_id": index,
         "class_id": 1000 - index,
@@ -73,7 +74,7 @@ def test_every_column_survives_the_round_trip():
     sample = make_sample()
     row = decode_row(encode_sample(sample, quality=None))
     assert list(row) == list(COLUMNS["frames"])
-    for key in ("image", "depth_edges", "planes", "semantic", "instance", "intrinsics", "pose"):
+    for key in ("image", "depth_edges", "planes", "plane_normals", "semantic", "instance", "intrinsics", "pose"):
         assert row[key].dtype == sample[key].dtype
         assert torch.equal(row[key], sample[key])
     assert (row["depth"] - sample["depth"]).abs().max() <= 0.5e-3 + 1e-6
@@ -242,6 +243,21 @@ def test_grey_and_transparent_images_become_rgb():
     assert torch.equal(codec.decode_color(png(grey), "x"), torch.from_numpy(grey).expand(3, 8, 8))
     rgba = np.random.default_rng(0).integers(0, 256, (8, 8, 4), np.uint8)
     assert torch.equal(codec.decode_color(png(rgba), "x"), torch.from_numpy(rgba[..., :3]).permute(2, 0, 1))
+
+
+def test_colour_is_that_of_pillow_however_its_memory_lies(monkeypatch):
+    """Pillow hands out its memory if it is in one piece; a picture of more than 16 MB may not be."""
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    expected = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1)
+    assert torch.equal(codec.decode_color(buffer.getvalue(), "x"), expected)
+
+    def in_pieces(picture):
+        raise ValueError
+
+    monkeypatch.setattr(codec.pa, "array", in_pieces)
+    assert torch.equal(codec.decode_color(buffer.getvalue(), "x"), expected)
 
 
 def test_shard_has_small_row_groups_and_names_its_label_space(tmp_path):

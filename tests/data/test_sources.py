@@ -402,7 +402,7 @@ def test_frame_folders_have_no_other_splits(tmp_path):
 def test_arguments_are_checked(rendered, tmp_path):
     with pytest.raises(ValueError, match="every is 0"):
         open_source(rendered, every=0)
-    with pytest.raises(ValueError, match="millimetres"):
+    with pytest.raises(ValueError, match="is for folders of frames"):
         open_source(rendered, units_per_metre=5000)
     with pytest.raises(DataError, match="hf://datasets/OWNER/NAME"):
         open_source("hf://owner/name")

@@ -11,14 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.readers.bounded import list_folder
 from rgbd3d.types import Kind
 
 Row = Mapping[str, Any]
 LazyRow = Callable[[], Row]
 """Decodes one row when called, which has to happen before the next one is asked for."""
+
+SPLIT_FOLDERS = MappingProxyType({"train": "train", "val": "val", "validation": "val", "test": "test"})
+"""Split by the name of a folder."""
 
 _LONGEST_NAME = 128
 
@@ -93,8 +98,7 @@ class Reader(ABC):
 
     def __init__(self, raw: Path, options: Options | None = None) -> None:
         options = options or Options()
-        if not raw.exists():
-            raise DataError(f"{raw}: no such file or folder; it should hold the raw data")
+        self.check_raw(raw)
         if options.label_space is not None and options.label_space not in self.label_spaces:
             raise ValueError(
                 f"label space {options.label_space!r} is not offered; choose from {list(self.label_spaces)}"
@@ -105,6 +109,11 @@ class Reader(ABC):
         self.stride = options.stride or self.default_stride
         self.label_space = options.label_space or next(iter(self.label_spaces), None)
         self.clip_frames = options.clip_frames
+
+    def check_raw(self, raw: Path) -> None:
+        """Refuses raw data that is not there; a reader of what lies elsewhere overrides this."""
+        if not raw.exists():
+            raise DataError(f"{raw}: no such file or folder; it should hold the raw data")
 
     @abstractmethod
     def units(self) -> list[Unit]:
@@ -126,12 +135,35 @@ def check_name(name: str, where: object) -> str:
     """Refuses a scene or file name that could point outside a folder, or that no sane data set uses.
 
     Raises:
-        DataError: Empty, too long, hidden, or with a separator or control character.
+        DataError: Empty, too long, hidden, not Unicode, or with a separator or control character.
     """
-    bad = any(ord(character) < 32 or character in '/\\:*?"<>|' for character in name)
+    bad = any(character < " " or "\ud800" <= character <= "\udfff" or character in '/\\:*?"<>|' for character in name)
     if not name or len(name) > _LONGEST_NAME or name.startswith(".") or bad:
         raise DataError(f"{where}: the name {name[:_LONGEST_NAME]!r} is not a plain name")
     return name
+
+
+def split_folders(root: Path, has_data: Callable[[Path], bool]) -> dict[str, Path]:
+    """Folder of each split, train first; empty where no folder is named after one.
+
+    Args:
+        root: That holds them.
+        has_data: Whether another folder has data of the kind that is looked for, so that it must not be passed over.
+
+    Raises:
+        DataError: Two folders of one split, or folders with data beside those of the splits.
+    """
+    found: dict[str, Path] = {}
+    for name, split in SPLIT_FOLDERS.items():
+        if (root / name).is_dir() and (other := found.setdefault(split, root / name)).name != name:
+            raise DataError(f"{root}: {other.name!r} and {name!r} are the same split; put all of it into one of them")
+    siblings = [path for path in list_folder(root) if path.is_dir() and path.name not in SPLIT_FOLDERS] if found else []
+    if unknown := [path.name for path in siblings if has_data(path)]:
+        raise DataError(
+            f"{root}: {unknown} beside {[path.name for path in found.values()]}: of which split? Move them into "
+            f"folders named {list(SPLIT_FOLDERS)}, or out of here"
+        )
+    return found
 
 
 def numbered_rows(start: int, stop: int, row: Callable[[int], Row]) -> Iterator[LazyRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from rgbd3d.data.codec import MAX_FILE_BYTES, DataError
 
 _RIGID_TOLERANCE = 0.02
 _FARTHEST_METRES = 1e5
+_LARGEST_SKEW = 0.01  # of the focal length
 
 
 def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
@@ -43,6 +45,31 @@ def read_text(path: Path, limit: int = 2**24) -> str:
         return read_file(path, limit).decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path} at byte {error.start}: not a text file") from error
+
+
+def read_json(path: Path, limit: int = 2**24) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        DataError: As for `read_text`, or not JSON.
+    """
+    text = read_text(path, limit)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error
+
+
+def list_folder(path: Path) -> list[Path]:
+    """What lies in a folder, sorted by name.
+
+    Raises:
+        DataError: It cannot be listed.
+    """
+    try:
+        return sorted(path.iterdir())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be listed ({error})") from error
 
 
 class BinaryFile:
@@ -120,19 +147,18 @@ class BinaryFile:
 
 
 def inflate(data: bytes, size: int, where: str) -> bytes:
-    """Decompresses zlib data that must hold exactly `size` bytes; never allocates more than that.
+    """Decompresses zlib data that must hold exactly `size` bytes; inflates at most one more.
 
     Raises:
         DataError: Not zlib, or another size.
     """
     stream = zlib.decompressobj()
     try:
-        result = stream.decompress(data, size)
-        complete = stream.eof or (len(result) == size and not stream.decompress(stream.unconsumed_tail, 1))
+        result = stream.decompress(data, size + 1)  # zlib takes a limit of 0 for none
     except zlib.error as error:
         raise DataError(f"{where}: not zlib data ({error})") from error
-    if len(result) != size or not complete:
-        raise DataError(f"{where}: holds {'more' if len(result) == size else 'fewer'} than the {size} bytes expected")
+    if len(result) != size:
+        raise DataError(f"{where}: holds {'more' if len(result) > size else 'fewer'} than the {size} bytes expected")
     return result
 
 
@@ -173,12 +199,15 @@ def check_intrinsics(matrix: npt.ArrayLike, where: str) -> npt.NDArray[np.float3
         float32 (3, 3), pixels.
 
     Raises:
-        DataError: Another number of entries, or focal lengths that are not positive and finite.
+        DataError: Another number of entries, entries that are not finite in float32, focal lengths that are not
+            positive, a skew beyond 1 % of the focal length, or a matrix that is transposed or no camera's.
     """
-    values = np.asarray(matrix, np.float64)
+    with np.errstate(over="ignore"):  # infinite then, and refused below
+        values = np.asarray(matrix, np.float64).astype(np.float32)
     if values.size not in (9, 16):
         raise DataError(f"{where}: {values.size} numbers, a 3x3 or 4x4 camera matrix is expected")
     values = values.reshape(3, 3) if values.size == 9 else values.reshape(4, 4)[:3, :3]
-    if not np.isfinite(values).all() or min(values[0, 0], values[1, 1]) <= 0:
+    pinhole = np.isfinite(values).all() and values[1, 0] == 0 and np.abs(values[2] - [0, 0, 1]).max() < 1e-6
+    if not pinhole or min(values[0, 0], values[1, 1]) <= 0 or abs(values[0, 1]) > _LARGEST_SKEW * values[0, 0]:
         raise DataError(f"{where}: not a pinhole camera:\n{values}")
-    return values.astype(np.float32)
+    return values

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from rgbd3d.data.label_spaces import class_names
+
+_SHORTER = {"refridgerator": "refrigerator", "television": "tv"}
+
 NYU40: tuple[str, ...] = (
-    "void", "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window",
-    "bookshelf", "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
-    "floor_mat", "clothes", "ceiling", "books", "refrigerator", "tv", "paper", "towel", "shower_curtain", "box",
-    "whiteboard", "person", "night_stand", "toilet", "sink", "lamp", "bathtub", "bag", "otherstructure",
-    "otherfurniture", "otherprop",
-)  # fmt: skip
+    "void",
+    *(_SHORTER.get(name, name.replace(" ", "_")) for name in class_names("nyu40")),
+)
 """Names by id: 0 is void (unlabelled), 1 to 40 are the classes in the order of the NYU40 benchmark."""
 
 LABEL_ID = MappingProxyType({name: index for index, name in enumerate(NYU40)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,22 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from rgbd3d.data.inspection.colors import label_colors
 from rgbd3d.types import IGNORE_LABEL, RGBDSample
 
 MAX_DEPTH = 6.0
 """Metres at the far end of the depth colours."""
-_GOLDEN_RATIO = 0.618034
-
-
-def label_colors(count: int = 40) -> npt.NDArray[np.uint8]:
-    """(256, 3) colours of train ids; neighbouring ids differ much, ids from `count` on are black."""
-    colors = np.zeros((256, 3), np.uint8)
-    for index in range(count):
-        value = (1.0, 0.75, 0.55)[index % 3]
-        colors[index] = np.round(
-            255 * np.array(colorsys.hsv_to_rgb(index * _GOLDEN_RATIO % 1, 0.35 + 0.4 * value, value))
-        )
-    return colors
 
 
 def contact_sheet(samples: Sequence[RGBDSample], path: str | Path, columns: int = 3) -> Path:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow.parquet as pq
 from tqdm import tqdm
@@ -24,7 +24,9 @@ from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.synthrooms.render import LABEL_SPACE, Cameras, render_scene
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.files import locked, sha256, write_atomic
-from rgbd3d.types import RGBDSample
+
+COLUMNS = ("image", "depth", "semantic", "instance", "intrinsics", "pose", "scene_id", "frame_id")
+"""What is stored of a rendered frame."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,21 @@ def _render_shard(folder: Path, settings: RenderSettings, shard: int) -> int:
 
 def _rows(settings: RenderSettings, shard: int) -> Iterator[Mapping[str, Any]]:
     for seed in settings.shard_seeds(shard):
-        for frame in render_scene(seed, settings.frames_per_scene, settings.size, cameras=settings.cameras):
-            frame.pop("normal")
-            yield encode_sample(cast(RGBDSample, frame))
+        for row in scene_rows(settings, seed):
+            yield row
             step()
+
+
+def scene_rows(settings: RenderSettings, seed: int, columns: Iterable[str] = COLUMNS) -> Iterator[Mapping[str, Any]]:
+    """Frames of one room as the rows of a file.
+
+    Args:
+        settings: Frames, size and cameras.
+        seed: Of the room.
+        columns: Out of `COLUMNS`.
+    """
+    for frame in render_scene(seed, settings.frames_per_scene, settings.size, cameras=settings.cameras):
+        yield encode_sample({name: frame[name] for name in columns})  # type: ignore[literal-required]
 
 
 def _describe(folder: Path, settings: RenderSettings, shard: int) -> dict[str, Any]:
