@@ -20,7 +20,8 @@ from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.resize import resize_nearest
 from rgbd3d.evaluation.frames import LabelledFrames
 from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
-from rgbd3d.heads.dense import DenseHead, LinearHead, upsample
+from rgbd3d.heads.dense import DenseHead, upsample
+from rgbd3d.heads.linear import LinearHead
 from rgbd3d.seeding import generator
 from rgbd3d.types import IGNORE_LABEL
 
@@ -81,7 +82,7 @@ class DensePredictor(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) -> (B, classes + 1, 2 H / patch, 2 W / patch)."""
-        return self.head(final_features(self.backbone, image))
+        return self.head([final_features(self.backbone, image)])
 
 
 def final_features(backbone: VisionTransformer, image: Tensor) -> Tensor:
@@ -154,8 +155,8 @@ def linear_probe(
     backbone.eval()
     features = _extract(backbone, train)
     grid = (features.shape[2], features.shape[3])
-    tokens = features.movedim(1, -1)
-    head = LinearHead(tokens.mean((0, 1, 2)), tokens.std((0, 1, 2)) + 1e-5, classes + 1)
+    mean, std = features.mean((0, 2, 3)), features.std((0, 2, 3)) + 1e-5
+    head = LinearHead(features.shape[1], classes + 1, mean=mean, std=std)
     _start_at_typical_depth(head.predict)
     optimizer = torch.optim.AdamW(head.parameters(), config.lr, weight_decay=config.weight_decay)
     steps = -(-len(train) // config.batch_size)
@@ -164,14 +165,14 @@ def linear_probe(
     for epoch in range(config.epochs):
         order = torch.randperm(len(train), generator=generator(seed, epoch))
         for index in order.split(config.batch_size):
-            loss = _joint_loss(head(tokens[index]).movedim(-1, 1), small.select(index), 1.0)
+            loss = _joint_loss(head([features[index]]), small.select(index), 1.0)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
 
     def predict(image: Tensor) -> Tensor:
-        return head(final_features(backbone, image).movedim(1, -1)).movedim(-1, 1)
+        return head([final_features(backbone, image)])
 
     return _score(predict, test, classes)
 

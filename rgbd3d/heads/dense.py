@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
@@ -24,50 +26,17 @@ class DenseHead(nn.Module):
         self.block = ConvNeXtBlock(width, ls_init_value=None)
         self.predict = nn.Conv2d(width, out_channels, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Predicts at twice the token resolution.
 
         Args:
-            features: float (B, D, h, w), the token grid.
+            features: float (B, dim, h, w), of which the last is used.
 
         Returns:
             float (B, out_channels, 2 h, 2 w).
         """
-        cells = self.expand(features.movedim(1, -1)).movedim(-1, 1)
+        cells = self.expand(features[-1].movedim(1, -1)).movedim(-1, 1)
         return self.predict(self.block(nn.functional.pixel_shuffle(cells, 2)))
-
-
-class LinearHead(nn.Module):
-    """A linear map of standardised frozen features, the probe's only trainable part.
-
-    Args:
-        mean: float (D,), mean of the training features.
-        std: float (D,), their standard deviation.
-        out_channels: Channels of the prediction.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Tensor, std: Tensor, out_channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.predict = nn.Linear(len(mean), out_channels)
-        nn.init.zeros_(self.predict.weight)
-        nn.init.zeros_(self.predict.bias)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Predicts per token.
-
-        Args:
-            tokens: float (..., D).
-
-        Returns:
-            float (..., out_channels).
-        """
-        standardised: Tensor = (tokens - self.mean) / self.std
-        return self.predict(standardised)
 
 
 def upsample(prediction: Tensor, size: tuple[int, int]) -> Tensor:

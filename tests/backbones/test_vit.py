@@ -86,6 +86,21 @@ def test_encoder_equals_mae(golden):
         torch.testing.assert_close(network(image), expected["logits"], rtol=1e-4, atol=2e-5)
 
 
+def test_mean_pooling_equals_mae(golden):
+    """The official fine-tuning network that pools: mean of the patches, then a norm, and no final norm before."""
+    folder = golden / "mae_finetune_gp1"
+    network = RgbdViT(
+        img_size=56, patch_size=8, embed_dim=36, depth=3, num_heads=3, num_classes=7, global_pool="avg", fc_norm=True
+    ).eval()
+    network.load_state_dict(load("mae").read(folder / "checkpoint.pth"), strict=True)
+    image = load_file(folder / "inputs.safetensors")["imgs"]
+    expected = load_file(folder / "outputs.safetensors")
+    with torch.no_grad():
+        features = network.forward_head(network.forward_features(image), pre_logits=True)
+        torch.testing.assert_close(features, expected["features"], rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(network(image), expected["logits"], rtol=1e-4, atol=2e-5)
+
+
 # ------------------------------------------------------------------------------------------------- positions
 
 

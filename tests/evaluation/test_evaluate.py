@@ -1,8 +1,8 @@
 """Results: means and deviations, the file, and errors that come before any work."""
 
 import json
+import os
 import statistics
-from pathlib import Path
 
 import pytest
 from labelled_source import frame, register_tiny_card
@@ -52,14 +52,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     result(1.0).save(path)
     before = path.read_text()
 
-    def full_disk(self, text, *arguments, **options):
-        self.write_bytes(text[:10].encode())
+    def full_disk(descriptor):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(OSError, match="no space"):
         result(2.0).save(path)
     assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unknown_protocol_lists_the_known_ones():

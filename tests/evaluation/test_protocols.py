@@ -37,8 +37,8 @@ def trained(monkeypatch):
     def record(owner, attribute):
         make = getattr(owner, attribute)
 
-        def recorded(*arguments):
-            made.append(make(*arguments))
+        def recorded(*arguments, **options):
+            made.append(make(*arguments, **options))
             return made[-1]
 
         monkeypatch.setattr(owner, attribute, recorded)

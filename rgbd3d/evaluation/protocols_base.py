@@ -1,0 +1,185 @@
+"""What a protocol for trained models states: which frames it is for, what is scored of them, and how."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from rgbd3d.data.base import Source
+from rgbd3d.data.label_spaces import class_names, lookup
+from rgbd3d.data.transforms import Compose, Transform
+from rgbd3d.evaluation.metrics import Meter
+from rgbd3d.types import IGNORE_LABEL
+
+M = TypeVar("M", bound=Meter)
+Sample = Mapping[str, Any]
+
+_TRANSLATED = {("nyu40", "nyu13"), ("nyu40", "scannet20")}
+"""Label spaces (of the data, of the protocol) where the labels of the one say those of the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """The frames that a protocol is for.
+
+    Attributes:
+        data_set: Name in `rgbd3d.data.catalog`.
+        split: Part of it.
+        columns: What each frame needs.
+        label_space: Of the labels that are scored, or None. Labels that say them too, as those of nyu40 say nyu13, are
+            translated.
+        count: Number of frames, where a source states it.
+        numbers: Position -> frame_id of some of them: enough to know the split and its order.
+        every: Frames are those whose frame_id is a multiple of this; None where it does not matter.
+        size: (height, width) that all have to have, or None.
+        first: Position of the first frame that is scored.
+    """
+
+    data_set: str
+    split: str
+    columns: tuple[str, ...]
+    label_space: str | None = None
+    count: int | None = None
+    numbers: Mapping[int, int] = field(default_factory=dict)
+    every: int | None = None
+    size: tuple[int, int] | None = None
+    first: int = 0
+
+    def check(self, source: Source) -> None:
+        """Refuses data that this is not for; decodes a few frames.
+
+        Raises:
+            ValueError: Says what differs.
+        """
+        expected = f"this protocol is for the {self.split} split of {self.data_set}"
+        if source.kind != "frames":
+            raise ValueError(f"{expected}; {source.name} holds {source.kind}")
+        if missing := [name for name in self.columns if name not in source.columns]:
+            has = ", ".join(source.columns)
+            raise ValueError(f"{expected}; {source.name} has no {' and no '.join(missing)}, only {has}")
+        if (
+            self.label_space not in (None, source.label_space)
+            and (source.label_space, self.label_space) not in _TRANSLATED
+        ):
+            raise ValueError(
+                f"{expected}, whose labels it scores as {self.label_space}; those of {source.name} are "
+                f"{source.label_space or 'of no known label space'}"
+            )
+        if len(source) <= self.first or self.count not in (None, len(source)):
+            raise ValueError(f"{expected}, {self.count or 'with some'} frames; {source.name} has {len(source)}")
+        self._check_some(source, expected)
+
+    def read(self, source: Source, index: int) -> Sample:
+        """What the protocol needs of a frame, and its number, with labels in its label space.
+
+        Raises:
+            ValueError: It has another size than the others.
+        """
+        sample: Sample = source[index]
+        size = tuple(sample["image"].shape[-2:])
+        if self.size not in (None, size):
+            raise ValueError(
+                f"{source.name}, frame {index}: {size[1]} x {size[0]} pixels; this protocol is for frames of "
+                f"{self.size[1]} x {self.size[0]}: prepare them without resizing"
+            )
+        if self.label_space is not None and source.label_space != self.label_space:
+            assert source.label_space is not None
+            sample = {**sample, "semantic": _translation(source.label_space, self.label_space)[sample["semantic"]]}
+        return {key: value for key, value in sample.items() if key in (*self.columns, "frame_id")}
+
+    def _check_some(self, source: Source, expected: str) -> None:
+        positions: Mapping[int, int | None] = self.numbers or {self.first: None, len(source) - 1: None}
+        for position, number in positions.items():
+            found = self.read(source, position).get("frame_id")
+            if number is not None and found != number:
+                raise ValueError(
+                    f"{expected}; frame_id at position {position} of {source.name} is {found}, but {number} is there: "
+                    "other frames, or not named by their official numbers and in that order"
+                )
+            if self.every is not None and (found is None or found % self.every):
+                raise ValueError(
+                    f"{expected} with every {self.every}th frame; frame_id at position {position} of {source.name} is "
+                    f"{found}: prepare it with --stride {self.every}"
+                )
+
+
+@cache
+def _translation(source: str, target: str) -> Tensor:
+    """Train ids of one label space by those of another, int64 (256,)."""
+    table = torch.full((256,), IGNORE_LABEL)
+    count = len(class_names(source))
+    table[:count] = torch.from_numpy(lookup(target, source)[1 : count + 1].astype("int64"))
+    return table
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a frame the network is shown and what is scored; colour stays uint8.
+
+    Attributes:
+        words: For tables.
+        make: Makes it of a sample.
+    """
+
+    words: str
+    make: Transform
+
+
+AS_IT_IS = View("whole frames", Compose([]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredProtocol(ABC, Generic[M]):
+    """How predictions are scored.
+
+    Attributes:
+        name: TASK on DATA/VARIANT, as typed on the command line.
+        description: What is special about it, and where that is stated.
+        frames: What it is for.
+        view: What is shown and scored of a frame.
+    """
+
+    name: str
+    description: str
+    frames: Frames
+    view: View = AS_IT_IS
+
+    task: ClassVar[str]
+    """What is predicted: "semantic-segmentation", "depth-estimation" or "instance-segmentation"."""
+
+    @abstractmethod
+    def meter(self) -> M:
+        """An empty meter."""
+
+    @abstractmethod
+    def predict(self, model: Callable[[Tensor], Any], images: Tensor) -> Any:
+        """Runs the model, with the protocol's test-time augmentation.
+
+        Args:
+            model: uint8 (B, 3, H, W) -> its prediction.
+            images: uint8 (B, 3, H, W).
+        """
+
+    @abstractmethod
+    def add(self, meter: M, prediction: Any, samples: Sequence[Sample]) -> None:
+        """Adds the prediction of a batch of frames to the meter."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """What decides the numbers, in words, for tables and result files."""
+
+    def frame_facts(self) -> dict[str, str]:
+        """The part of `facts` on the frames and the view."""
+        frames = self.frames
+        facts = {"data": f"{frames.data_set}, {frames.split}", "task": self.task}
+        if frames.label_space is not None:
+            facts["labels"] = frames.label_space
+        if frames.count is not None:
+            facts["frames"] = str(frames.count - frames.first)
+        return facts | {"view": self.view.words}

@@ -1,0 +1,42 @@
+"""Loss of semantic segmentation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rgbd3d.types import IGNORE_LABEL
+
+
+def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = IGNORE_LABEL) -> Tensor:
+    """Mean cross-entropy per labelled pixel of the whole batch.
+
+    Args:
+        logits: float (B, classes, H, W).
+        target: int64 (B, H, W), train ids.
+        ignore_index: Label of the pixels that do not count.
+
+    Returns:
+        float32 scalar; 0 with zero gradients where nothing is labelled.
+
+    Raises:
+        ValueError: The sizes differ, or a label is neither a class nor `ignore_index`.
+    """
+    batch, classes, *size = logits.shape
+    if target.shape != (batch, *size):
+        raise ValueError(
+            f"logits {tuple(logits.shape)} do not fit labels {tuple(target.shape)}: expected (B, classes, H, W) and "
+            "(B, H, W) of one size; resize the logits"
+        )
+    counted = target != ignore_index
+    # On CUDA torch would end the whole process without saying which label it was.
+    if bool(((target < 0) | (target >= classes)).logical_and(counted).any()):
+        labels = torch.unique(target[counted])
+        wrong = labels[(labels < 0) | (labels >= classes)].tolist()
+        raise ValueError(
+            f"labels {', '.join(map(str, wrong[:5]))} do not fit {classes} classes (0 to {classes - 1}, {ignore_index} "
+            "= ignore): the data set's label space is not the model's"
+        )
+    total = F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="sum")
+    return total / counted.sum().clamp(min=1)

@@ -1,0 +1,70 @@
+"""Opening checkpoints: the right weights, the right size, and errors that say what is wrong."""
+
+import pytest
+import timm
+import torch
+from labelled_source import LabelledSource, register_tiny_card
+
+from rgbd3d import registry
+from rgbd3d.data.batch import normalise_image
+from rgbd3d.evaluation.networks import Network, open_network
+
+NAME = "mask3d-vitt-synthrooms"
+
+
+def test_a_card_and_its_untrained_twin():
+    trained, fresh, again = open_network(NAME), open_network(f"random:{NAME}"), open_network(f"random:{NAME}")
+    weights = registry.backbone_weights(NAME)
+    key = "blocks.3.attn.qkv.weight"
+    assert torch.equal(trained.module.state_dict()[key], weights[key])
+    assert not torch.equal(fresh.module.state_dict()[key], weights[key])
+    assert torch.equal(fresh.module.state_dict()[key], again.module.state_dict()[key])
+    assert trained.size == registry.get_card(NAME).backbone.image_size
+    assert not trained.module.training
+    assert trained.layers() == tuple(f"blocks.{i}" for i in range(12))
+
+
+def test_a_timm_model_brings_its_preprocessing(monkeypatch):
+    create = timm.create_model
+
+    def offline(name, pretrained, **kwargs):
+        assert pretrained
+        return create(name, **kwargs)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    network = open_network("timm:test_vit")
+    config = timm.get_pretrained_cfg("test_vit")
+    assert network.name == "timm:test_vit"
+    assert network.size == config.input_size[1:]
+    assert network.mean == config.mean
+    with pytest.raises(registry.ModelError, match=r"timm:no_such_net: .*Unknown model"):
+        open_network("timm:no_such_net")
+
+
+def test_pictures_are_resized_and_normalised():
+    network = Network("n", torch.nn.Identity(), (16, 24), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    source = LabelledSource(2)
+    images = network.images([source[0], source[1]])
+    assert images.shape == (2, 3, 16, 24)
+    same = Network("n", torch.nn.Identity(), tuple(source[0]["image"].shape[1:]))
+    torch.testing.assert_close(same.images([source[0]])[0], normalise_image(source[0]["image"] / 255))
+
+
+def test_what_is_not_there(tmp_path, own_registry):
+    with pytest.raises(registry.UnknownModelError):
+        open_network("mask3d-nothing")
+    with pytest.raises(registry.UnknownModelError):
+        open_network("random:mask3d-nothing")
+    with pytest.raises(registry.UnknownModelError):
+        open_network(tmp_path / "nowhere")
+    with pytest.raises(registry.NoWeightsError):
+        open_network(register_tiny_card(tmp_path))
+
+
+def test_layers_are_modules():
+    network = Network("tiny", torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU()), (8, 8))
+    assert network.layers(["1", "0"]) == ("1", "0")
+    with pytest.raises(ValueError, match="tiny has no layer '2'"):
+        network.layers(["2"])
+    with pytest.raises(ValueError, match="lists no layers; name some"):
+        network.layers()

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rgbd3d.heads.attentive import AttentiveHead
+from rgbd3d.heads.dense import DenseHead
+from rgbd3d.heads.linear import LinearHead
+
+
+def test_linear_head_is_the_formula():
+    mean, std = torch.randn(5), torch.rand(5) + 0.5
+    head = LinearHead(5, 3, mean=mean, std=std)
+    features = [torch.randn(2, 2, 3, 4), torch.randn(2, 3, 3, 4)]
+    assert torch.equal(head(features), torch.zeros(2, 3, 3, 4))
+    torch.nn.init.normal_(head.predict.weight)
+    torch.nn.init.normal_(head.predict.bias)
+    weight = head.predict.weight / std
+    bias = head.predict.bias - weight @ mean
+    torch.testing.assert_close(head(features), F.conv2d(torch.cat(features, 1), weight[..., None, None], bias))
+
+
+def test_linear_head_keeps_its_statistics():
+    head = LinearHead(2, 3, mean=torch.tensor([1.0, 2.0]), std=torch.tensor([3.0, 4.0]))
+    other = LinearHead(2, 3)
+    other.load_state_dict(head.state_dict())
+    assert torch.equal(other.mean, head.mean)
+    assert torch.equal(other.std, head.std)
+
+
+def test_attentive_head_pools_without_order():
+    """One answer per image; shuffling the patches changes nothing, changing one does."""
+    torch.manual_seed(0)
+    head = AttentiveHead(8, 4, heads=2)
+    features = torch.randn(3, 8, 3, 5)
+    assert torch.equal(head([features]), torch.zeros(3, 4))
+    torch.nn.init.normal_(head.predict.weight)
+    logits = head([features])
+    shuffled = features.flatten(2)[..., torch.randperm(15)].unflatten(2, (5, 3))
+    torch.testing.assert_close(head([shuffled]), logits)
+    features[:, :, 2, 1] += torch.randn(8)
+    assert not torch.allclose(head([features]), logits)
+
+
+def test_attentive_head_finds_the_patch_that_matters():
+    """Pooling by the mean cannot: the class is the sign of one channel in the one patch that another channel marks."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    noise = torch.randn(256, 8, 4, 4, generator=generator)
+    noise[:, 0] = 0.0
+    place, label = torch.randint(16, (256,), generator=generator), torch.randint(2, (256,), generator=generator)
+    noise.flatten(2)[torch.arange(256), 0, place] = 4.0
+    noise.flatten(2)[torch.arange(256), 1, place] = 2.0 * (2 * label - 1)
+    head = AttentiveHead(8, 2, heads=1)
+    optimizer = torch.optim.AdamW(head.parameters(), 3e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(head([noise[:192]]), label[:192]).backward()
+        optimizer.step()
+    accuracy = (head([noise[192:]]).argmax(1) == label[192:]).float().mean()
+    assert accuracy > 0.95
+
+
+def test_attention_heads_divide_the_width():
+    with pytest.raises(AssertionError, match="divisible by num_heads"):
+        AttentiveHead(8, 2, heads=3)
+
+
+def test_dense_head_predicts_at_twice_the_grid():
+    head = DenseHead(6, 3, width=4)
+    first, last = torch.randn(2, 6, 3, 5), torch.randn(2, 6, 3, 5)
+    assert head([last]).shape == (2, 3, 6, 10)
+    assert torch.equal(head([first, last]), head([last]))
