@@ -133,7 +133,7 @@ def test_groups_of_objects(name, forgiven):
     assert score(protocol, source, detector).compute()["mask_ap"] == pytest.approx(100 if forgiven else 50)
 
 
-@pytest.mark.parametrize("name", PRI3D)
+@pytest.mark.parametrize("name", sorted(PRI3D))
 def test_the_smallest_object(name):
     protocol = two_frames(BY_NAME[name])
     smallest = {"scannet-instances/pri3d": 245, "nyuv2-instances/pri3d": 1000}[name]
