@@ -1,11 +1,13 @@
 """The command line: what it prints, how it fails, and that each command reaches its function."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from rgbd3d import cards, registry
 from rgbd3d.cli import main
@@ -104,7 +106,46 @@ def test_an_error_that_is_not_ours_says_how_to_see_where(
 def test_render_names_the_flag_that_is_wrong(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(f"data render --out {tmp_path} --scenes 1 {flag}".split())
-    assert f"argument {flag.split()[0]}: 0 should be at least 1" in capsys.readouterr().err
+    assert f"argument {flag.split()[0]}: '0' should be a number, 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--size 320", "argument --size: '320' should be WIDTHxHEIGHT, for example 320x240"),
+        ("--size 0x4", "argument --size: '0x4' should be WIDTHxHEIGHT"),
+        ("--shard 3/2", "argument --shard: '3/2' should be I/N with I from 1 to N"),
+        ("--stride x", "argument --stride: 'x' should be a number, 1 or more"),
+        ("--depth exr", "argument --depth: invalid choice: 'exr'"),
+    ],
+)
+def test_prepare_names_the_flag_that_is_wrong(flag: str, message: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(f"data prepare frames --raw raw --out out {flag}".split())
+    assert message in capsys.readouterr().err
+
+
+def test_prepare_in_shares_merge_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for number in range(2):
+        segment = tmp_path / f"my frames/s{number}"
+        for name, mode in (("color", "RGB"), ("depth", "I;16")):
+            (segment / name).mkdir(parents=True)
+            Image.new(mode, (32, 24)).save(segment / name / "0.png")
+    raw = str(tmp_path / "my frames")
+    shares = [str(tmp_path / f"share {number}") for number in (1, 2)]
+    for number, share in enumerate(shares, 1):
+        arguments = ["--raw", raw, "--out", share, "--shard", f"{number}/2", "--workers", "1", "--size", "16x12"]
+        assert main(["data", "prepare", "frames", *arguments]) == 0
+    assert f"next: rgbd3d data inspect '{shares[1]}'" not in capsys.readouterr().out
+    merged = str(tmp_path / "whole set")
+    assert main(["data", "merge", merged, *shares]) == 0
+    assert f"train: 2 rows\nnext: rgbd3d data inspect '{merged}' --split train" in capsys.readouterr().out
+    assert main(["data", "verify", merged]) == 0
+    assert "verified: 1 files, 2 rows" in capsys.readouterr().out
+    assert main(["data", "prepare", "frames", "--raw", raw, "--out", merged, "--stride", "2"]) == 2
+    assert "begun otherwise (stride: 1 there, 2 asked" in capsys.readouterr().err
+    assert main(["data", "prepare", "frames", "--raw", "r", "--out", "o", "--shard", "1/2", "--push-to", "me/x"]) == 2
+    assert "--push-to is for a whole data set" in capsys.readouterr().err
 
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]):
@@ -141,7 +182,8 @@ def test_render_inspect_and_pretrain(
     assert main(render.split()) == 0
     assert main(["data", "inspect", str(rooms)]) == 0
     out = capsys.readouterr().out
-    assert "frames   4" in out
+    assert re.search(r"frames +4$", out, re.MULTILINE)
+    assert Path("rooms-train.png").is_file()
     assert "36 x 24 (width x height)" in out
     overrides = ["backbone.image_size=[24, 36]", "train.batch_size=2", "train.max_steps=1", "train.schedule.warmup=0"]
     overrides += ["train.threads=1", "train.precision=fp32"]
