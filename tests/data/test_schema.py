@@ -193,6 +193,28 @@ def test_missing_values_are_named():
         decode_row(row, ["colour"])
 
 
+@pytest.mark.parametrize("size", [(24, 32), (23, 31), (1, 1)])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_pixels_are_those_of_pillow(size, subsampling, progressive):
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    for mode in ("RGB", "L", "CMYK"):
+        buffer = io.BytesIO()
+        options = {} if mode == "L" else {"subsampling": subsampling}
+        picture.convert(mode).save(buffer, "JPEG", quality=80, progressive=progressive, **options)
+        expected = np.array(Image.open(io.BytesIO(buffer.getvalue())).convert("RGB"))
+        decoded = codec.decode_color(buffer.getvalue(), "file").permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(decoded, expected)
+
+
+def test_truncated_jpeg_is_refused():
+    data = codec.encode_color(make_sample()["image"])
+    for length in (3, 200, len(data) // 2, len(data) - 20):
+        with pytest.raises(DataError, match=r"x.jpg: not a readable"):
+            codec.decode_color(data[:length], "x.jpg")
+
+
 def test_a_path_without_bytes_is_refused():
     with pytest.raises(DataError, match="embed"):
         decode_row({"image": {"bytes": None, "path": "/etc/passwd"}})
