@@ -18,10 +18,12 @@ from rgbd3d.backbones.vit import SIZES
 from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 from rgbd3d.evaluation.metrics.depth import EIGEN_CROP, Scoring
 from rgbd3d.evaluation.metrics.segmentation import BENCHMARK
+from rgbd3d.evaluation.tables import Rows, as_text
 
 HEIGHT, WIDTH, PATCH = 480, 640, 16
 CLASSES = 40
 FRAMES_OF_THE_TEST = 654
+FORWARD = "forward pass"
 
 
 def main() -> None:
@@ -32,7 +34,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
+    print(as_text(table(measure(options.size, options.frames, torch.device(options.device)))))
+
+
+def measure(size: str, frames: int, device: torch.device) -> dict[str, float]:
+    """Seconds of a forward pass and of the metrics of each task on one frame, median over `frames` of them."""
     draws = torch.Generator().manual_seed(0)
     frame = (1, HEIGHT, WIDTH)
     labels = torch.randint(0, CLASSES, frame, generator=draws).to(device)
@@ -40,16 +46,14 @@ def main() -> None:
     labels[:, :20] = 255
     truth, depth = (1 + 3 * torch.rand(1, *frame, generator=draws).to(device) for _ in range(2))
     classes, metres = SemanticMeter(CLASSES, BENCHMARK), DepthMeter(Scoring(1e-3, 10.0, EIGEN_CROP))
-    forward = model(options.size, device)
-
     steps: dict[str, Callable[[], object]] = {
-        "forward": forward,
-        "classes": lambda: classes.update(guesses, labels),
-        "depth": lambda: metres.update(depth, truth),
+        FORWARD: model(size, device),
+        "metrics of classes": lambda: classes.update(guesses, labels),
+        "metrics of depth": lambda: metres.update(depth, truth),
     }
     clock = time.perf_counter if device.type == "cuda" else time.process_time
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for index in range(options.frames + 2):
+    for index in range(frames + 2):
         for name, step in steps.items():
             start = clock()
             step()
@@ -57,10 +61,16 @@ def main() -> None:
                 torch.cuda.synchronize()
             if index >= 2:
                 times[name].append(clock() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, seconds in medians.items():
-        share = 100 * seconds / medians["forward"]
-        print(f"{name:<8}{1000 * seconds:9.2f} ms a frame {FRAMES_OF_THE_TEST * seconds:8.1f} s in all {share:7.2f} %")
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def table(times: dict[str, float]) -> Rows:
+    """What `measure` found."""
+    rows = [("", "ms a frame", f"s for {FRAMES_OF_THE_TEST} frames", "of the forward pass")]
+    for name, seconds in times.items():
+        share = 100 * seconds / times[FORWARD]
+        rows.append((name, f"{1000 * seconds:.2f}", f"{FRAMES_OF_THE_TEST * seconds:.1f}", f"{share:.2f} %"))
+    return rows
 
 
 def model(size: str, device: torch.device) -> Callable[[], Tensor]:

@@ -3,6 +3,7 @@ from .cards import CardError as CardError
 from .cards import load_card as load_card
 from .configuration import RgbdConfig as RgbdConfig
 from .data.sources import open_source as open_source
+from .downstream.timm_backbones import create_timm_model as create_timm_model
 from .export import export_onnx as export_onnx
 from .export import export_torch as export_torch
 from .folder import save_pretrained_folder as save_pretrained_folder
@@ -13,6 +14,9 @@ from .hub import verify as verify
 from .modeling import RgbdBackbone as RgbdBackbone
 from .modeling import RgbdForPreTraining as RgbdForPreTraining
 from .modeling import RgbdModel as RgbdModel
+from .modeling_tasks import RgbdForDepthEstimation as RgbdForDepthEstimation
+from .modeling_tasks import RgbdForInstanceSegmentation as RgbdForInstanceSegmentation
+from .modeling_tasks import RgbdForSemanticSegmentation as RgbdForSemanticSegmentation
 from .processing import RgbdImageProcessor as RgbdImageProcessor
 from .registry import ModelError as ModelError
 from .registry import NoWeightsError as NoWeightsError

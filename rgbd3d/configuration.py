@@ -12,17 +12,27 @@ from transformers.backbone_utils import BackboneConfigMixin
 from rgbd3d import strict_yaml
 from rgbd3d.backbones.vit import SIZES, timm_config
 from rgbd3d.cards import Backbone, Card
+from rgbd3d.downstream.sections import TaskSections, class_names_of
 from rgbd3d.objectives import OBJECTIVES, Objective
+from rgbd3d.tasks import TASKS, DepthEstimation, InstanceSegmentation, TaskObjective
 
 # Annotations are not postponed in this file: `strict` checks the types themselves, not their names.
 
 REMOTE_MODULE = "modeling_rgbd3d"
-_AUTO_MAP = {
-    "AutoConfig": f"{REMOTE_MODULE}.RgbdConfig",
-    "AutoModel": f"{REMOTE_MODULE}.RgbdModel",
-    "AutoBackbone": f"{REMOTE_MODULE}.RgbdBackbone",
-    "AutoModelForPreTraining": f"{REMOTE_MODULE}.RgbdForPreTraining",
-    "AutoImageProcessor": f"{REMOTE_MODULE}.RgbdImageProcessor",
+_AUTO_CLASSES = {
+    "AutoConfig": "RgbdConfig",
+    "AutoModel": "RgbdModel",
+    "AutoBackbone": "RgbdBackbone",
+    "AutoImageProcessor": "RgbdImageProcessor",
+}
+_AUTO_CLASSES_OF_TASKS = {
+    None: {"AutoModelForPreTraining": "RgbdForPreTraining"},
+    "semantic-segmentation": {"AutoModelForSemanticSegmentation": "RgbdForSemanticSegmentation"},
+    "depth-estimation": {"AutoModelForDepthEstimation": "RgbdForDepthEstimation"},
+    "instance-segmentation": {
+        "AutoModelForInstanceSegmentation": "RgbdForInstanceSegmentation",
+        "AutoModelForImageSegmentation": "RgbdForInstanceSegmentation",  # for pipelines
+    },
 }
 
 
@@ -44,8 +54,10 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
 
     Attributes:
         backbone: The card's backbone section.
-        method: Name of the pre-training method, if the whole pre-training model is described.
-        objective: The card's objective section.
+        method: Name of the pre-training method.
+        task: What a fine-tuned model does, a key of `rgbd3d.tasks.TASKS`; None for pre-training.
+        objective: The card's objective section: of the task where there is one, of the method otherwise. None for a
+            backbone alone.
         architecture: timm's name of the network.
         model_args: What timm's `create_model` needs beside it.
         pretrained_cfg: timm's preprocessing.
@@ -60,6 +72,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
 
     backbone: dict[str, Any]
     method: str | None = None
+    task: str | None = None
     objective: dict[str, Any] | None = None
     architecture: str | None = None
     model_args: dict[str, Any] | None = None
@@ -81,11 +94,17 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
                 )
             setattr(self, name, value)
         self.pretrained_cfg = self.pretrained_cfg or _preprocessing(spec)
-        if self.method is not None:
+        if self.task is not None:
+            self._name_classes(kwargs.get("num_labels"))
+        elif self.method is not None:
             self.method_sections  # noqa: B018 - reading it checks it
         self.stage_names = [f"block{i}" for i in range(self.num_hidden_layers)]
         self.set_output_features_output_indices(kwargs.pop("out_features", None), kwargs.pop("out_indices", None))
-        super().__post_init__(**{"auto_map": dict(_AUTO_MAP), "dtype": "float32", **kwargs})
+        classes = {**_AUTO_CLASSES, **_AUTO_CLASSES_OF_TASKS[self.task]}
+        auto_map = {auto: f"{REMOTE_MODULE}.{ours}" for auto, ours in classes.items()}
+        super().__post_init__(**{"auto_map": auto_map, "dtype": "float32", **kwargs})
+        if self.task is not None:
+            self.task_sections  # noqa: B018 - as above
 
     @classmethod
     def from_card(cls, card: Card) -> Self:
@@ -93,8 +112,26 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
         return cls(
             backbone=strict_yaml.plain(card.backbone),
             method=card.method,
+            task=card.task,
             objective=strict_yaml.plain(card.objective),
         )
+
+    @classmethod
+    def from_sections(cls, sections: TaskSections) -> Self:
+        """Configuration of a model for a task, without a card."""
+        tasks = {kind: task for task, kind in TASKS.items()}
+        classes: dict[str, Any] = {"id2label": dict(enumerate(sections.classes))} if sections.classes else {}
+        return cls(
+            backbone=strict_yaml.plain(sections.backbone),
+            task=tasks[type(sections.objective)],
+            objective=strict_yaml.plain(sections.objective),
+            **classes,
+        )
+
+    @classmethod
+    def for_backbone(cls, backbone: Backbone) -> Self:
+        """Configuration of a backbone alone: of `AutoModel` and `AutoBackbone`."""
+        return cls(backbone=strict_yaml.plain(backbone))
 
     @property
     def backbone_section(self) -> Backbone:
@@ -107,13 +144,61 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
         """What the pre-training method is built from, read as strictly as in a card.
 
         Raises:
-            ValueError: The configuration describes only a backbone, or an unknown method.
+            ValueError: The configuration describes only a backbone, a fine-tuned model, or an unknown method.
         """
+        if self.task is not None:
+            raise ValueError(f"config.json describes a model for {self.task}, no pre-training method")
         if self.method not in OBJECTIVES or self.objective is None:
             known = ", ".join(OBJECTIVES)
             raise ValueError(f"config.json describes no pre-training method (method: {self.method!r}; known: {known})")
         objective: Objective = _read(self.objective, OBJECTIVES[self.method], "objective")
         return MethodSections(self.method, self.backbone_section, objective)
+
+    @property
+    def task_sections(self) -> TaskSections:
+        """What the network of a task is built from, read as strictly as in a card.
+
+        Raises:
+            ValueError: No task, or classes (`id2label`) that are not those of the objective.
+        """
+        if self.task is None:
+            raise ValueError("config.json describes a pre-trained backbone, no model of a task")
+        objective = self._task_objective
+        if isinstance(objective, DepthEstimation):
+            return TaskSections(self.backbone_section, objective, ())
+        numbered = {int(label): name for label, name in (self.id2label or {}).items()}
+        names = tuple(numbered[label] for label in sorted(numbered))
+        own = names if objective.labels is None else class_names_of(objective)
+        if names != own:
+            raise ValueError(
+                f"config.json contradicts itself: it names {len(names)} classes, {_few(names)}, but its objective has "
+                f"the {len(own)} of {objective.labels}, {_few(own)}"
+            )
+        if isinstance(objective, InstanceSegmentation) and len(objective.classes) != len(names):
+            raise ValueError(f"config.json names {len(names)} classes, but its objective {len(objective.classes)}")
+        return TaskSections(self.backbone_section, objective, names)
+
+    @property
+    def _task_objective(self) -> TaskObjective:
+        if self.task not in TASKS or self.objective is None:
+            raise ValueError(f"config.json describes no known task (task: {self.task!r}; known: {', '.join(TASKS)})")
+        objective: TaskObjective = _read(self.objective, TASKS[self.task], "objective")
+        return objective
+
+    def _name_classes(self, num_labels: int | None) -> None:
+        """Gives `id2label` the names of the label space where it is not given."""
+        objective = self._task_objective
+        if isinstance(objective, DepthEstimation):
+            return
+        if self.id2label is None and objective.labels is not None:
+            self.id2label = dict(enumerate(class_names_of(objective)))
+        if self.id2label is not None:
+            self.label2id = {name: int(label) for label, name in self.id2label.items()}
+            if num_labels not in (None, len(self.id2label)):
+                raise ValueError(
+                    f"the model has {len(self.id2label)} classes, not num_labels = {num_labels}; for others put "
+                    f'a new head on a backbone: rgbd3d.create_model(NAME, task="{self.task}", num_labels={num_labels})'
+                )
 
     @property
     def num_hidden_layers(self) -> int:
@@ -129,6 +214,10 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     def patch_size(self) -> int:
         """Pixels per patch side."""
         return self.backbone_section.patch_size
+
+
+def _few(names: tuple[str, ...], shown: int = 2) -> str:
+    return ", ".join(map(repr, names[:shown])) + (", ..." if len(names) > shown else "")
 
 
 def _read(section: dict[str, Any], kind: type, path: str) -> Any:

@@ -24,9 +24,8 @@ from rgbd3d.cards import Augment, Card
 from rgbd3d.data.batch import denormalise_image, prepare
 from rgbd3d.data.sources import Source, open_source
 from rgbd3d.data.synthrooms.write import write_dataset
-from rgbd3d.evaluation import pictures
+from rgbd3d.evaluation import pictures, protocols
 from rgbd3d.evaluation.pretext import pretext_losses
-from rgbd3d.evaluation.protocols import check_nyu
 from rgbd3d.evaluation.transfer import final_features
 from rgbd3d.methods.mask3d import Completion, Mask3D
 from rgbd3d.report import Report
@@ -185,7 +184,7 @@ def _given(spec: str) -> Frames:
 
 def _is_nyu(source: Source) -> bool:
     try:
-        check_nyu(source)
+        protocols.NYU_FRAMES.check(source)
     except ValueError:
         return False
     return True

@@ -12,13 +12,16 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from rgbd3d.cards import WeightFile, load_card
 from rgbd3d.files import sha256
 from rgbd3d.hub_errors import HubError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CODE = "modeling_rgbd3d.py"
 REQUIRED = frozenset(
@@ -36,10 +39,11 @@ REQUIRED = frozenset(
 
 FILES = REQUIRED | {
     "LICENSE",
-    "pretraining/config.json",
-    "pretraining/model.safetensors",
-    f"pretraining/{CODE}",
-    "pretraining/preprocessor_config.json",
+    *(
+        f"{folder}/{file}"
+        for folder in ("pretraining", "backbone")
+        for file in ("config.json", "model.safetensors", CODE, "preprocessor_config.json")
+    ),
 }
 """All files that are ever pushed or pulled."""
 
@@ -161,8 +165,9 @@ def check_layout(names: Iterable[str]) -> str:
     if foreign := sorted(present - FILES):
         shown = ", ".join(map(repr, foreign[:5])) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
         problems.append(f"not part of a Hub folder: {shown}")
-    if ("pretraining/config.json" in present) != ("pretraining/model.safetensors" in present):
-        problems.append("pretraining/ needs both config.json and model.safetensors")
+    for folder in ("pretraining", "backbone"):
+        if (f"{folder}/config.json" in present) != (f"{folder}/model.safetensors" in present):
+            problems.append(f"{folder}/ needs both config.json and model.safetensors")
     if problems:
         raise ValueError("; ".join(problems))
     return f"{len(present)} files"
@@ -312,7 +317,7 @@ def pin(path: Path) -> WeightFile:
 
 
 def check_golden(folder: Path) -> str:
-    """The loaded model gives the features that golden.safetensors promises.
+    """The loaded model makes of golden.safetensors' image what that file promises.
 
     Raises:
         ValueError: It does not, or it cannot be loaded.
@@ -320,22 +325,37 @@ def check_golden(folder: Path) -> str:
     import torch
     from safetensors.torch import load_file
 
-    from rgbd3d.folder import load_backbone
-
-    golden = load_file(folder / "golden.safetensors")
-    if golden.keys() != {"image", "features"}:
-        raise ValueError(f"golden.safetensors should hold image and features, not {', '.join(sorted(golden))}")
+    fine_tuned = load_card(folder / "card.yaml").task is not None
+    golden, promised = load_file(folder / "golden.safetensors"), "trace" if fine_tuned else "features"
+    if golden.keys() != {"image", promised}:
+        raise ValueError(f"golden.safetensors should hold image and {promised}, not {', '.join(sorted(golden))}")
     try:
         with torch.inference_mode():
-            features = load_backbone(folder).eval().forward_features(golden["image"])
+            found = (_trace if fine_tuned else _features)(folder, golden["image"])
     except Exception as error:  # any failure of foreign weights is a finding of this report
         raise ValueError(f"the model cannot be loaded: {type(error).__name__}: {error}") from error
-    if features.shape != golden["features"].shape:
-        raise ValueError(f"{tuple(features.shape)} instead of {tuple(golden['features'].shape)}")
-    difference = (features - golden["features"]).abs().max().item()
+    expected = golden[promised]
+    if found.shape != expected.shape:
+        raise ValueError(f"{tuple(found.shape)} instead of {tuple(expected.shape)}")
+    # What a head predicts has a unit of its own; the features of a final norm are of size 1.
+    scale = max(expected.abs().max().item(), 1.0) if fine_tuned else 1.0
+    difference = (found - expected).abs().max().item() / scale
     if not difference <= GOLDEN_TOLERANCE:
-        raise ValueError(f"features differ by {difference:.2g} from golden.safetensors, allowed is {GOLDEN_TOLERANCE}")
+        what = "predictions" if fine_tuned else "features"
+        raise ValueError(f"{what} differ by {difference:.2g} from golden.safetensors, allowed is {GOLDEN_TOLERANCE}")
     return f"reproduced to {difference:.1g}"
+
+
+def _features(folder: Path, image: Tensor) -> Tensor:
+    from rgbd3d.folder import load_backbone
+
+    return load_backbone(folder).eval().forward_features(image)
+
+
+def _trace(folder: Path, image: Tensor) -> Tensor:
+    from rgbd3d.folder import load_task_model
+
+    return load_task_model(folder).eval().network.trace(image)
 
 
 _CHECKS: dict[str, Callable[[Path], str]] = {

@@ -28,6 +28,27 @@ _NAMESAKE = (
     "segmentation project of the same name."
 )
 
+_TASK_USAGE = """\
+```python
+import rgbd3d
+from transformers import AutoModel, pipeline
+
+model = rgbd3d.from_pretrained("{repo}")  # checks hashes
+prediction = model.predict(images)  # uint8 (B, 3, H, W) of any size -> {prediction}
+{pipeline}backbone = AutoModel.from_pretrained("{repo}", subfolder="backbone", trust_remote_code=True)
+```
+
+Pin the revision (`revision="<commit>"`) in anything that should stay as it is. `rgbd3d verify FOLDER` checks the
+hashes in `card.yaml` and that the model predicts what is in `golden.safetensors`."""
+
+_PREDICTION = {
+    "semantic-segmentation": "logits (B, classes, H, W)",
+    "depth-estimation": "metres (B, 1, H, W)",
+    "instance-segmentation": "boxes, labels, scores and masks per image",
+}
+_PIPELINES = {"semantic-segmentation": "image-segmentation", "depth-estimation": "depth-estimation"}
+"""Task -> the Hub's and transformers' name of the pipeline."""
+
 _USAGE = """\
 ```python
 import rgbd3d, timm
@@ -51,14 +72,28 @@ def render(card: Card, repo_id: str = "OWNER/NAME") -> str:
     """
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)}---",
-        f"# {card.name}\n\n{card.title}. RGB backbone, pre-trained with `{card.method}`: {objective(card)}.",
+        f"# {card.name}\n\n{card.title}. {_what_it_is(card)}",
         _provenance(card),
-        f"## Use\n\n{_USAGE.format(repo=repo_id, patch=card.backbone.patch_size)}",
+        f"## Use\n\n{_usage(card, repo_id)}",
         f"## Numbers\n\n{_numbers(card)}",
         f"## How it was made\n\n{_lineage(card)}",
         f"## Terms\n\n- Code (rgbd3d): Apache-2.0\n- Weights: {card.license.weights}\n- Data: {card.license.data}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what_it_is(card: Card) -> str:
+    if card.task is None:
+        return f"RGB backbone, pre-trained with `{card.method}`: {objective(card)}."
+    return f"Model for {card.task} from one RGB image: {objective(card)}."
+
+
+def _usage(card: Card, repo_id: str) -> str:
+    if card.task is None:
+        return _USAGE.format(repo=repo_id, patch=card.backbone.patch_size)
+    name = _PIPELINES.get(card.task)
+    pipe = f'pipe = pipeline("{name}", model="{repo_id}", trust_remote_code=True)\n' if name else ""
+    return _TASK_USAGE.format(repo=repo_id, prediction=_PREDICTION[card.task], pipeline=pipe)
 
 
 def _front_matter(card: Card) -> dict[str, Any]:
@@ -68,10 +103,16 @@ def _front_matter(card: Card) -> dict[str, Any]:
     return {
         **license_fields,
         "library_name": "rgbd3d",
-        "pipeline_tag": "image-feature-extraction",
-        "tags": ["rgbd3d", "timm", "transformers", "rgb-d", "depth", "self-supervised", card.method],
+        "pipeline_tag": _pipeline_tag(card),
+        "tags": ["rgbd3d", "timm", "transformers", "rgb-d", "depth", card.task or "self-supervised", card.method],
         **datasets,  # the Hub takes nothing but the ids of its own data sets
     }
+
+
+def _pipeline_tag(card: Card) -> str:
+    if card.task is None:
+        return "image-feature-extraction"
+    return "depth-estimation" if card.task == "depth-estimation" else "image-segmentation"
 
 
 def _provenance(card: Card) -> str:
@@ -91,11 +132,12 @@ def _numbers(card: Card) -> str:
 
 
 def _lineage(card: Card) -> str:
+    verb = "pretrain" if card.task is None else "finetune"
     facts = [
         f"Starts from: {f'`{card.init}`' if card.init else 'random initialisation'}",
         f"Data: {card.data.source} ({card.data.split})",
         f"Recipe: {schedule(card.train)}",
-        "Everything else: `card.yaml` in this repository; `rgbd3d pretrain card.yaml` trains it again",
+        f"Everything else: `card.yaml` in this repository; `rgbd3d {verb} card.yaml` trains it again",
     ]
     text = "\n".join(f"- {fact}" for fact in facts)
     if card.departures:

@@ -176,6 +176,8 @@ class Train:
         max_steps: Optimiser steps.
         precision: Autocast type.
         clip_grad_norm: Largest gradient norm, or none.
+        layer_decay: The learning rate of each layer of the backbone is that of the next one times this; the head has
+            the optimiser's.
         seed: Seeds initialisation, data order, augmentation and masks.
         threads: CPU threads; part of the recipe because sums depend on it. None leaves it to torch.
     """
@@ -188,6 +190,7 @@ class Train:
     max_steps: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     clip_grad_norm: float | None = None
+    layer_decay: float = 1.0
     seed: int = 0
     threads: int | None = None
 
@@ -197,4 +200,5 @@ class Train:
         for name in ("batch_size", "accumulate", "epochs", "max_steps", "clip_grad_norm", "threads"):
             value = getattr(self, name)
             require(value is None or value > 0, name, "should be positive")
+        require(0 < self.layer_decay <= 1, "layer_decay", "should lie in 0..1, 0 excluded")
         require(self.seed >= 0, "seed", "should not be negative")

@@ -15,6 +15,7 @@ from transformers.processing_utils import ImagesKwargs
 from rgbd3d.cards import Backbone
 from rgbd3d.data.batch import standardise_depth
 from rgbd3d.data.resize import resize_nearest, same_shape
+from rgbd3d.postprocessing import PostProcessing
 from rgbd3d.types import MILLIMETRES_PER_METRE
 
 # Annotations are not postponed in this file: transformers checks arguments by the types in `RgbdImagesKwargs`.
@@ -108,14 +109,16 @@ class RgbdImagesKwargs(ImagesKwargs, total=False):
         patch_size: Height and width of the result are multiples of it.
         depth_unit: "m" (floats only), "mm", or the number of stored values per metre.
         depth_normalization: How `depth_values` are made; there is one way.
+        task: Of the model whose predictions are processed, a key of `rgbd3d.tasks.TASKS`; None for a backbone.
     """
 
     patch_size: int
     depth_unit: str | float | int
     depth_normalization: str
+    task: str | None
 
 
-class RgbdImageProcessor(TorchvisionBackend):
+class RgbdImageProcessor(PostProcessing, TorchvisionBackend):
     """RGB in `[0, 255]` and depth in a stated unit -> `pixel_values`, `depth_values`, `depth_metres`.
 
     Called with images (PIL, array or tensor; one, or a list) and optionally their depth. Colour is resized with
@@ -124,6 +127,8 @@ class RgbdImageProcessor(TorchvisionBackend):
 
     `pixel_values` is (B, 3, H, W); `depth_values` is (B, 1, H, W), the encoder's input; `depth_metres` is (B, 1, H, W)
     in metres with 0 = no measurement, the target of pre-training.
+
+    What a model of a task predicts from `pixel_values` is turned into maps by `rgbd3d.postprocessing`.
     """
 
     valid_kwargs = RgbdImagesKwargs
@@ -145,10 +150,10 @@ class RgbdImageProcessor(TorchvisionBackend):
         super().__init__(**kwargs)
 
     @classmethod
-    def for_backbone(cls, backbone: Backbone) -> Self:
-        """Processor with the patch and the image size of a card's backbone."""
+    def for_backbone(cls, backbone: Backbone, task: str | None = None) -> Self:
+        """Processor with the patch and the image size of a card's backbone, for the model of a task on it."""
         height, width = backbone.image_size
-        return cls(size={"height": height, "width": width}, patch_size=backbone.patch_size)
+        return cls(size={"height": height, "width": width}, patch_size=backbone.patch_size, task=task)
 
     def to_dict(self) -> dict[str, Any]:
         """What is saved; names the class for `trust_remote_code=True` too."""

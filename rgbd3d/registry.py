@@ -1,4 +1,4 @@
-"""Card name -> card -> model. Listing reads names and YAML only; torch is imported when a model is built.
+"""Card -> model. torch is imported when a model is built.
 
 A name without weights is an error where weights are asked for, and nothing that looks like a path or a Hub id is ever
 taken for a card: neither may end in other weights than the ones meant.
@@ -6,119 +6,72 @@ taken for a card: neither may end in other weights than the ones meant.
 
 from __future__ import annotations
 
-import fnmatch
+import logging
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from rgbd3d.cards import COMMIT, REPOSITORY, Card, CardError, load_card
+from rgbd3d import tasks
+from rgbd3d.card_index import (
+    PRETRAINING,
+    ModelError,
+    UnknownModelError,
+    cards_folder,
+    get_card,
+    lineage,
+    list_models,
+    looks_like_path,
+    register,
+)
+from rgbd3d.cards import REPOSITORY, Card
 from rgbd3d.objectives import MAEObjective
-from rgbd3d.strict_yaml import did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
+    from rgbd3d.modeling_tasks import (
+        RgbdForDepthEstimation,
+        RgbdForInstanceSegmentation,
+        RgbdForSemanticSegmentation,
+    )
 
-TASKS = (None, "pretraining")
-"""None is the RGB backbone alone; "pretraining" the whole pre-training model."""
+    AnyModel: TypeAlias = (
+        RgbdModel
+        | RgbdForPreTraining
+        | RgbdForSemanticSegmentation
+        | RgbdForDepthEstimation
+        | RgbdForInstanceSegmentation
+    )
 
+__all__ = [
+    "ModelError",
+    "NoWeightsError",
+    "UnknownModelError",
+    "backbone_weights",
+    "cards_folder",
+    "create_model",
+    "from_pretrained",
+    "get_card",
+    "lineage",
+    "list_models",
+    "model_info",
+    "register",
+    "training_command",
+]
+
+TASKS = (None, PRETRAINING, *tasks.TASKS)
+"""None is what the card describes: the RGB backbone alone, or a fine-tuned model. "pretraining" is the whole
+pre-training model; the others put the head of a task on the backbone."""
+
+_log = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).resolve().parent
 BUNDLED_WEIGHTS = _PACKAGE / "weights"
 BACKBONE_FILE, DECODER_FILE, FULL_FILE = "model.safetensors", "decoder.safetensors", "pretraining/model.safetensors"
 
 
-class ModelError(ValueError):
-    """A model that cannot be given as asked; the message says what to do instead."""
-
-
-class UnknownModelError(ModelError):
-    """No card, folder or Hub repository of that name."""
-
-
 class NoWeightsError(ModelError):
     """The card has no trained weights yet."""
-
-
-# ----------------------------------------------------------------------------------------------------------- cards
-
-
-@cache
-def _load_named(path: Path) -> Card:
-    card = load_card(path)
-    if card.name != path.stem:
-        raise CardError(f"{path}:1: name is {card.name!r}; it should be that of the file, {path.stem!r}")
-    return card
-
-
-@cache
-def _known() -> dict[str, Path]:
-    """All registered cards by name; the package's own are found on first use, `register` adds to it."""
-    return _card_files(cards_folder())
-
-
-def cards_folder() -> Path:
-    """Folder of the package's own cards."""
-    installed = _PACKAGE / "hub_configs"
-    return installed if installed.is_dir() else _PACKAGE.parent / "hub_configs"  # a checkout of the repository
-
-
-def _card_files(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def get_card(name: str) -> Card:
-    """The card of a model.
-
-    Raises:
-        UnknownModelError: There is none; the message names the nearest.
-        CardError: Its file is broken.
-    """
-    path = _known().get(name)
-    if path is None:
-        raise UnknownModelError(_explain_unknown(name))
-    return _load_named(path)
-
-
-def _explain_unknown(name: str) -> str:
-    if _looks_like_path(name) or "/" in name:
-        return f"{name!r} is a path or a Hub id, not the name of a card; load it with rgbd3d.from_pretrained({name!r})"
-    if Path(name).is_dir():
-        return f"unknown model {name!r}; to load the folder of that name write './{name}'"
-    return f"unknown model {name!r}{did_you_mean(name, _known(), count=3) or '; `rgbd3d list` shows all'}"
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or "\\" in name or name.endswith("/")
-
-
-def list_models(
-    pattern: str = "*",
-    *,
-    pretrained: bool | None = None,
-    method: str | None = None,
-    architecture: str | None = None,
-    source: str | None = None,
-) -> list[str]:
-    """Names of the cards, sorted.
-
-    Args:
-        pattern: Shell-style, for example "mask3d-*"; a word without wildcards is searched anywhere in the name.
-        pretrained: True keeps those with weights, False those without.
-        method: For example "mask3d".
-        architecture: For example "vit_base".
-        source: Data set of pre-training, for example "scannet".
-    """
-    pattern = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-    names = sorted(name for name in _known() if fnmatch.fnmatchcase(name, pattern))
-
-    def fits(card: Card) -> bool:
-        wanted = ((method, card.method), (architecture, card.backbone.architecture), (source, card.data.source))
-        has_weights = card.weights.status != "recipe"
-        return pretrained in (None, has_weights) and all(want in (None, have) for want, have in wanted)
-
-    return [name for name in names if fits(get_card(name))]
 
 
 def model_info(name: str) -> str:
@@ -132,74 +85,6 @@ def model_info(name: str) -> str:
     return describe(get_card(name))
 
 
-def lineage(name: str) -> tuple[Card, ...]:
-    """The card and those it starts from, in the order of training: first the one from random initialisation.
-
-    Raises:
-        CardError: An `init` that names no card, or a circle.
-    """
-    get_card(name)
-    return _chain(name, _known())
-
-
-def _chain(name: str, known: Mapping[str, Path]) -> tuple[Card, ...]:
-    chain = [_load_named(known[name])]
-    while (parent := chain[-1].init) is not None:
-        child = known[chain[-1].name]
-        if parent in (card.name for card in chain):
-            circle = " <- ".join([*(card.name for card in chain), parent])
-            raise CardError(f"{child}:1: the chain of init is a circle: {circle}")
-        if parent not in known:
-            raise CardError(f"{child}:1: init names no card: {parent!r}{did_you_mean(parent, known)}")
-        chain.append(_load_named(known[parent]))
-    return tuple(reversed(chain))
-
-
-def register(cards: str | Path, *, revision: str | None = None) -> list[str]:
-    """Adds a folder of cards, or a Hub repository of cards, to the registry of this process: all of them or none.
-
-    Args:
-        cards: Folder with one `<name>.yaml` per card, or a Hub id (owner/name). What is a folder here is a folder.
-        revision: Commit (40 hex digits) of the Hub repository; required there, because a branch can change.
-
-    Returns:
-        The names that were added.
-
-    Raises:
-        CardError: A broken card, an `init` that doesn't exist, a circle, a name that is taken by another card, or a
-            card with status bundled: only this package's own weights lie inside it.
-        ModelError: No folder, no card in it, or a Hub id without a commit.
-        HubError: The Hub doesn't give the cards as they are in that commit.
-    """
-    folder = _folder_of_cards(cards, revision)
-    new = _card_files(folder)
-    if not new:
-        raise ModelError(f"no card (*.yaml) in {folder}")
-    _load_named.cache_clear()  # a card may have been edited since it was registered
-    for name, path in new.items():
-        taken = _known().get(name)
-        if taken is not None and taken.resolve() != path.resolve():
-            raise CardError(f"{path}:1: the name {name!r} is taken by {taken}; rename the card")
-        if taken is None and _load_named(path).weights.status == "bundled":
-            raise CardError(f"{path}:1: weights.status bundled is for the package's own cards; use hub or recipe")
-        _chain(name, {**_known(), **new})
-    _known().update(new)
-    return sorted(new)
-
-
-def _folder_of_cards(cards: str | Path, revision: str | None) -> Path:
-    folder = Path(cards).expanduser()
-    if folder.is_dir():
-        return folder
-    if not isinstance(cards, str) or _looks_like_path(cards) or not REPOSITORY.fullmatch(cards):
-        raise ModelError(f"there is no folder {str(cards)!r}, and it is no Hub id (owner/name)")
-    if revision is None or not COMMIT.fullmatch(revision):
-        raise ModelError(f"cards from the Hub are pinned: register({cards!r}, revision=<commit of 40 hex digits>)")
-    from rgbd3d.hub import snapshot
-
-    return snapshot(cards, revision, ["*.yaml"])[0]
-
-
 # ---------------------------------------------------------------------------------------------------------- models
 
 
@@ -208,34 +93,114 @@ def create_model(name: str, task: None = None, *, pretrained: bool = ...) -> Rgb
 @overload
 def create_model(name: str, task: Literal["pretraining"], *, pretrained: bool = ...) -> RgbdForPreTraining: ...
 @overload
-def create_model(name: str, task: str | None, *, pretrained: bool = ...) -> RgbdModel | RgbdForPreTraining: ...
-def create_model(name: str, task: str | None = None, *, pretrained: bool = False) -> RgbdModel | RgbdForPreTraining:
-    """Builds the model of a card.
+def create_model(
+    name: str,
+    task: Literal["semantic-segmentation"],
+    *,
+    pretrained: bool = ...,
+    num_labels: int | None = ...,
+    head: str | None = ...,
+) -> RgbdForSemanticSegmentation: ...
+@overload
+def create_model(
+    name: str, task: Literal["depth-estimation"], *, pretrained: bool = ..., head: str | None = ...
+) -> RgbdForDepthEstimation: ...
+@overload
+def create_model(
+    name: str,
+    task: Literal["instance-segmentation"],
+    *,
+    pretrained: bool = ...,
+    num_labels: int | None = ...,
+    head: str | None = ...,
+) -> RgbdForInstanceSegmentation: ...
+@overload
+def create_model(
+    name: str, task: str | None, *, pretrained: bool = ..., num_labels: int | None = ..., head: str | None = ...
+) -> AnyModel: ...
+def create_model(
+    name: str,
+    task: str | None = None,
+    *,
+    pretrained: bool = False,
+    num_labels: int | None = None,
+    head: str | None = None,
+) -> Any:
+    """Builds the model of a card, or puts the head of a task on the backbone of a pre-trained one.
 
     Args:
         name: Of the card.
-        task: One of `TASKS`.
+        task: One of `TASKS`. Type checkers know the class of the model only where it is given.
         pretrained: Load the card's weights, checked against their sha256; otherwise the model is freshly initialised
-            from torch's global generator.
+            from torch's global generator. A head that is put on a pre-trained backbone is new either way and has to be
+            trained; only the decoder of pre-training as a head starts from the card's.
+        num_labels: Number of classes of a new head.
+        head: Name of a new head (docs/heads.md); by default ConvNeXt for semantic segmentation, DPT for depth and Mask
+            R-CNN for instances, in sizes that fit the backbone.
 
     Returns:
-        `rgbd3d.modeling.RgbdModel`, or `rgbd3d.modeling.RgbdForPreTraining` for task "pretraining".
+        `RgbdModel` for a backbone, `RgbdForPreTraining` for task "pretraining", `RgbdForSemanticSegmentation`,
+        `RgbdForDepthEstimation` or `RgbdForInstanceSegmentation` otherwise.
 
     Raises:
         UnknownModelError: No such card, or a path or Hub id: those are for `from_pretrained`.
         NoWeightsError: `pretrained` although nobody has trained it yet.
-        ModelError: Unknown task, or a bundled file that is missing or damaged.
+        ModelError: Unknown task or head, another task or number of classes than those of a fine-tuned card, or a
+            bundled file that is missing or damaged.
         HubError: The weights cannot be downloaded as pinned.
     """
     card = get_card(name)
     _check_task(task)
+    if card.task is not None:
+        task = _own_task(card, task, num_labels, head)
+    elif task in tasks.TASKS:
+        return _with_new_head(card, str(task), pretrained, num_labels, head)
+    elif num_labels is not None or head is not None:
+        raise ModelError('num_labels and head are for a task: pass task="semantic-segmentation" or another one')
     files = _weight_files(card, task) if pretrained else None
     from rgbd3d.modeling import model_from_card
 
-    model = model_from_card(card, task)
+    model: Any = model_from_card(card, task if card.task is None else None)
     if files is not None:
         _load(model, files, task)
         model.card = card  # never on random weights: `push_to_hub` would publish them as what the card says
+    return model
+
+
+def _own_task(card: Card, task: str | None, num_labels: int | None, head: str | None) -> str:
+    """The task of a fine-tuned card, if nothing else is asked for."""
+    assert card.task is not None
+    if task not in (None, card.task):
+        start = f"; start from {card.init!r}" if card.init else ""
+        raise ModelError(f"{card.name} is a model for {card.task}, not for {task}{start}")
+    own_head = getattr(card.objective, "head", None)
+    if head is not None and (own_head is None or head != own_head.name):
+        raise ModelError(f"{card.name} has the head {own_head.name if own_head else 'mask-rcnn'!r}, not {head!r}")
+    if num_labels is not None:
+        from rgbd3d.downstream.sections import task_sections
+
+        if num_labels != (own := len(task_sections(card).classes)):
+            raise ModelError(f"{card.name} has {own} classes, not {num_labels}")
+    return card.task
+
+
+def _with_new_head(card: Card, task: str, pretrained: bool, num_labels: int | None, head: str | None) -> Any:
+    """A task model on the backbone of a pre-trained card; it carries no card, because its head is not trained."""
+    state = backbone_weights(card.name) if pretrained else None
+    decoder = decoder_weights(card.name) if pretrained and head == "decoder" else None
+    from rgbd3d.downstream.defaults import new_sections
+    from rgbd3d.modeling_tasks import task_model
+
+    try:
+        sections = new_sections(card, task, num_labels, head)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+    model: Any = task_model(sections)
+    if state is not None:
+        model.network.load_backbone(state)
+        _log.warning("the head for %s on %s is new: its weights are random until you train it", task, card.name)
+    if decoder is not None:
+        model.network.head.load_decoder(decoder)
     return model
 
 
@@ -247,46 +212,75 @@ def from_pretrained(
 ) -> RgbdForPreTraining: ...
 @overload
 def from_pretrained(
-    name: str | Path, task: str | None, *, revision: str | None = ...
-) -> RgbdModel | RgbdForPreTraining: ...
+    name: str | Path, task: Literal["semantic-segmentation"], *, revision: str | None = ...
+) -> RgbdForSemanticSegmentation: ...
+@overload
 def from_pretrained(
-    name: str | Path, task: str | None = None, *, revision: str | None = None
-) -> RgbdModel | RgbdForPreTraining:
+    name: str | Path, task: Literal["depth-estimation"], *, revision: str | None = ...
+) -> RgbdForDepthEstimation: ...
+@overload
+def from_pretrained(
+    name: str | Path, task: Literal["instance-segmentation"], *, revision: str | None = ...
+) -> RgbdForInstanceSegmentation: ...
+@overload
+def from_pretrained(name: str | Path, task: str | None, *, revision: str | None = ...) -> AnyModel: ...
+def from_pretrained(name: str | Path, task: str | None = None, *, revision: str | None = None) -> Any:
     """Loads trained weights, wherever they are.
 
     Args:
         name: A card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote ("./runs/a/final"), or a Hub id
             ("me/model"). A plain word is a card, never a folder; what exists as a folder is never asked for on the Hub.
-        task: One of `TASKS`.
+        task: One of `TASKS`; None is what was trained: the RGB backbone, or the model of a task. Type checkers know the
+            class of the model only where it is given.
         revision: Of the Hub repository: a commit, tag or branch. Needed where a folder "me" is here, because "me/model"
             could be a misspelt folder.
 
+    Returns:
+        As `create_model`.
+
     Raises:
         UnknownModelError: None of the three.
-        NoWeightsError: A card that nobody has trained yet.
-        ModelError: Unknown task, or a revision for something that has none.
+        NoWeightsError: A card that nobody has trained yet, or a task for which only the backbone is trained.
+        ModelError: Unknown task, another task than that of a fine-tuned model, or a revision for something that has
+            none.
         FileNotFoundError: A folder that is not whole, or holds only a backbone where the whole model is asked for.
         ValueError: A folder whose weights are not those that its card pins.
         HubError: The Hub doesn't give it whole and as promised.
     """
     text = str(name)
-    plain_word = isinstance(name, str) and not _looks_like_path(text) and "/" not in text
+    plain_word = isinstance(name, str) and not looks_like_path(text) and "/" not in text
     _check_task(task)
     if revision is not None and (plain_word or Path(text).expanduser().is_dir()):
         raise ModelError(f"revision is for Hub ids (owner/name); {text!r} is a card or a folder")
     if plain_word:
+        _refuse_untrained_head(get_card(text), task)
         return create_model(text, task, pretrained=True)
     folder = _model_folder(name, revision)
-    from rgbd3d.folder import load_model, load_pretraining
+    from rgbd3d.folder import card_of, load_model, load_pretraining, load_task_model
 
+    card = card_of(folder)
+    if card is not None and card.task is not None:
+        _own_task(card, task, None, None)
+        return load_task_model(folder)
+    _refuse_untrained_head(card, task)
     return load_model(folder) if task is None else load_pretraining(folder)
+
+
+def _refuse_untrained_head(card: Card | None, task: str | None) -> None:
+    if task not in tasks.TASKS or (card is not None and card.task is not None):
+        return
+    name = card.name if card else "this model"
+    raise NoWeightsError(
+        f"{name} is a pre-trained backbone: nobody has trained a head for {task} on it. Put a new one on it with "
+        f"create_model(NAME, task={task!r}, pretrained=True) and train it, or load a fine-tuned model"
+    )
 
 
 def _model_folder(name: str | Path, revision: str | None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if isinstance(name, Path) or _looks_like_path(name) or not REPOSITORY.fullmatch(name):
+    if isinstance(name, Path) or looks_like_path(name) or not REPOSITORY.fullmatch(name):
         raise UnknownModelError(f"there is no folder {str(name)!r}, and it is no Hub id (owner/name)")
     if revision is None and folder.parent.is_dir():
         raise UnknownModelError(
@@ -304,15 +298,49 @@ def backbone_weights(name: str) -> dict[str, Tensor]:
     Raises:
         NoWeightsError: Nobody has trained it yet.
     """
-    return _read(_weight_files(get_card(name), None)[BACKBONE_FILE])
+    card = get_card(name)
+    state = _read(_weight_files(card, card.task)[BACKBONE_FILE])
+    return state if card.task is None else _below(state, "backbone.")
+
+
+def decoder_weights(name: str) -> dict[str, Tensor]:
+    """Weights of a card's pre-training decoder, with the names of `rgbd3d.heads.reconstruction`.
+
+    Raises:
+        NoWeightsError: Nobody has trained it yet, or only its backbone is published.
+    """
+    files = _weight_files(get_card(name), PRETRAINING)
+    return _below(_read(files.get(FULL_FILE) or files[DECODER_FILE]), "decoder.")
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def initial_weights(card: Card) -> dict[str, Tensor] | None:
+    """Weights of the backbone that a card starts from; None for random initialisation.
+
+    Raises:
+        NoWeightsError: Nobody has trained its `init` yet; says how to start without.
+    """
+    if card.init is None:
+        return None
+    try:
+        return backbone_weights(card.init)
+    except NoWeightsError as error:
+        raise NoWeightsError(
+            f"{card.name} starts from {card.init}. {error}; or start {card.name} from random initialisation with "
+            "`--set init=null`"
+        ) from error
 
 
 def training_command(card: Card) -> str:
     """What to type to train a card."""
+    verb = "pretrain" if card.task is None else "finetune"
     if card.data.render is not None:
-        return f"rgbd3d pretrain {card.name}"
+        return f"rgbd3d {verb} {card.name}"
     form = "PARQUET_OF" if _needs_no_depth(card) else "YOUR_COPY_OF"
-    return f"rgbd3d pretrain {card.name} --data {form}_{card.data.source.upper().replace('-', '_')}"
+    return f"rgbd3d {verb} {card.name} --data {form}_{card.data.source.upper().replace('-', '_')}"
 
 
 def _needs_no_depth(card: Card) -> bool:
@@ -331,7 +359,8 @@ def _how_to_get_weights(card: Card) -> str:
 
 def _check_task(task: str | None) -> None:
     if task not in TASKS:
-        raise ModelError(f"unknown task {task!r}; there are {' and '.join(map(repr, TASKS))} (None: the RGB backbone)")
+        known = ", ".join(map(repr, TASKS[1:]))
+        raise ModelError(f"unknown task {task!r}; there are {known} and None, for what the card describes")
 
 
 def _weight_files(card: Card, task: str | None) -> dict[str, Path]:
@@ -341,11 +370,14 @@ def _weight_files(card: Card, task: str | None) -> dict[str, Path]:
             f"{card.name} has no weights yet: its card is a recipe that nobody has trained. "
             f"{_how_to_get_weights(card)}, or build it untrained with pretrained=False"
         )
+    if task == PRETRAINING and card.task is not None:
+        raise NoWeightsError(f"{card.name} is fine-tuned: it has no pre-training model; that of {card.init} may")
     pins = card.weights.files or {}
+    whole = task == PRETRAINING
     rest = [file for file in (FULL_FILE, DECODER_FILE) if file in pins][:1]
-    if task is not None and not rest:
+    if whole and not rest:
         raise NoWeightsError(f"only the backbone of {card.name} is published, not its whole pre-training model")
-    wanted = {file: pins[file] for file in [BACKBONE_FILE, *(rest if task is not None else [])]}
+    wanted = {file: pins[file] for file in [BACKBONE_FILE, *(rest if whole else [])]}
     if card.weights.status == "hub":
         from rgbd3d.hub import download
 
@@ -365,6 +397,8 @@ def _load(model: Any, files: Mapping[str, Path], task: str | None) -> None:
     """Loads every weight or raises; nothing may stay random."""
     if task is None:
         model.backbone.load_weights(_read(files[BACKBONE_FILE]))
+    elif task != PRETRAINING:
+        model.network.load_state_dict(_read(files[BACKBONE_FILE]), strict=True)
     elif FULL_FILE in files:
         model.method.load_state_dict(_read(files[FULL_FILE]), strict=True)
     else:

@@ -12,6 +12,9 @@ IGNORE_LABEL = 255
 
 MILLIMETRES_PER_METRE = 1000.0
 
+SMALLEST_DEPTH = 1e-3
+"""Metres; what a model predicts is never less, because 0 means that there is none."""
+
 Kind = Literal["frames", "clouds", "clips"]
 """What the rows of a data set are: `RGBDSample`, `PointSample` or `ClipSample`."""
 
@@ -90,7 +93,20 @@ class ClipSample(TypedDict, total=False):
 
 
 @dataclass
-class PretrainingOutput:
+class LossOutput:
+    """What everything that is trained returns.
+
+    Attributes:
+        loss: Scalar that is minimised.
+        losses: The parts of the loss by name, unweighted scalars, detached.
+    """
+
+    loss: Tensor
+    losses: dict[str, Tensor]
+
+
+@dataclass
+class PretrainingOutput(LossOutput):
     """What every pre-training method returns.
 
     Attributes:
@@ -100,7 +116,5 @@ class PretrainingOutput:
         masks: By modality, bool (B, N): True where the encoder saw the patch.
     """
 
-    loss: Tensor
-    losses: dict[str, Tensor]
     reconstruction: dict[str, Tensor]
     masks: dict[str, Tensor]

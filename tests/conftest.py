@@ -21,12 +21,12 @@ def _folder(name: str) -> Path:
 @pytest.fixture
 def own_registry() -> Iterator[None]:
     """Cards that the test registers are forgotten after it."""
-    from rgbd3d import registry
+    from rgbd3d import card_index
 
-    before = dict(registry._known())
+    before = dict(card_index._known())
     yield
-    registry._known().clear()
-    registry._known().update(before)
+    card_index._known().clear()
+    card_index._known().update(before)
 
 
 @pytest.fixture(scope="session")

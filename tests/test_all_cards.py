@@ -17,7 +17,7 @@ from rgbd3d.data.catalog import CATALOG
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "hub_configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-RECIPE_SECTIONS = ("backbone", "objective", "data", "train")
+RECIPE_SECTIONS = ("backbone", "objective", "data", "train", "evaluation")
 
 
 @pytest.fixture(params=NAMES)

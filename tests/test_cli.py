@@ -52,6 +52,11 @@ def test_data_list(capsys: pytest.CaptureFixture[str]):
         (["pretrain", NAME, "--set", "train.max_step=1"], "unknown key 'max_step' in train; did you mean 'max_steps'?"),
         (["pretrain", NAME, "--set", "train.max_steps"], "should look like train.max_steps=100"),
         (["pretrain", "nothing.yaml"], "no such card file: nothing.yaml"),
+        (["pretrain", f"{NAME}.depth-synthrooms"], f"train it with `rgbd3d finetune {NAME}.depth-synthrooms`"),
+        (["finetune", NAME, "--data", "nowhere"], f"is no fine-tuned model; train it with `rgbd3d pretrain {NAME}`"),
+        (["finetune", f"{NAME}.depth-synthrooms", "--data", "nowhere"], "nowhere: no such folder"),
+        (["finetune", f"{NAME}.depth-synthrooms", "--seeds", "1", "1"], "seeds should be different numbers"),
+        (["finetune", f"{NAME}.depth-synthrooms", "--start", "nothing"], "unknown model 'nothing'"),
         (["reproduce", "nothing"], "unknown model 'nothing'"),
         (["data", "inspect", "nowhere"], "nowhere: no such folder"),
         (["verify", "nowhere"], "there is no folder nowhere"),
@@ -102,18 +107,26 @@ def test_an_error_that_is_not_ours_says_how_to_see_where(
     assert capsys.readouterr().err == "rgbd3d: too many values (RGBD3D_DEBUG=1 shows where)\n"
 
 
-@pytest.mark.parametrize("flag", ["--scenes 0", "--frames 0", "--size 0 36", "--workers 0"])
+@pytest.mark.parametrize("flag", ["--scenes 0", "--frames 0", "--workers 0"])
 def test_render_names_the_flag_that_is_wrong(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main(f"data render --out {tmp_path} --scenes 1 {flag}".split())
     assert f"argument {flag.split()[0]}: '0' should be a number, 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["render --scenes 1", "prepare frames --raw raw"])
+@pytest.mark.parametrize("size", ["320", "240 320", "0x4", "4x", "-1x4", "32x24x3"])
+def test_a_size_has_one_form(command: str, size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(f"data {command} --out {tmp_path / 'out'} --size={size}".split())
+    wrong = size.split()[0]
+    assert f"argument --size: {wrong!r} should be WIDTHxHEIGHT, for example 320x240" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--size 320", "argument --size: '320' should be WIDTHxHEIGHT, for example 320x240"),
-        ("--size 0x4", "argument --size: '0x4' should be WIDTHxHEIGHT"),
         ("--shard 3/2", "argument --shard: '3/2' should be I/N with I from 1 to N"),
         ("--stride x", "argument --stride: 'x' should be a number, 1 or more"),
         ("--depth exr", "argument --depth: invalid choice: 'exr'"),
@@ -178,7 +191,7 @@ def test_render_inspect_and_pretrain(
 ):
     monkeypatch.chdir(tmp_path)
     rooms = tmp_path / "rooms"
-    render = f"data render --out {rooms} --scenes 2 --frames 2 --size 24 36 --workers 1"
+    render = f"data render --out {rooms} --scenes 2 --frames 2 --size 36x24 --workers 1"
     assert main(render.split()) == 0
     assert main(["data", "inspect", str(rooms)]) == 0
     out = capsys.readouterr().out
@@ -201,3 +214,29 @@ def test_reports_of_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     arguments = ["evaluate", NAME, "--protocol", "nothing", "--data", "nowhere", "--random-init"]
     assert main(arguments) == 2
     assert "unknown protocol 'nothing'" in capsys.readouterr().err
+    arguments = ["evaluate", NAME, "--protocol", "nyuv2-depth/eigen", "--data", "nowhere"]
+    assert main(arguments) == 2
+    assert f"{NAME} is a pre-trained backbone, but nyuv2-depth/eigen scores models for" in capsys.readouterr().err
+    assert main([*arguments, "--seeds", "3"]) == 2
+    assert "a number of seeds cannot be asked for" in capsys.readouterr().err
+
+
+def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from rgbd3d.evaluation.result import Data, Result
+
+    data = Data(source="rooms", split="test", frames=2, digest="0" * 64)
+    files = []
+    for name, runs in (("first", (0.5, 0.6)), ("second", (0.2, 0.3))):
+        scores = tuple({"abs_rel": value} for value in runs)
+        names = {"model": name, "checkpoints": (name,), "protocol": "x", "facts": {}, "command": "", "versions": {}}
+        result = Result(**names, pretrained=True, seeds=(0, 1), runs=scores, data=data)
+        files.append(str(tmp_path / f"{name}.json"))
+        result.save(Path(files[-1]))
+    assert main(["compare", *files, "--markdown", "--output", str(tmp_path / "plot.png")]) == 0
+    out = capsys.readouterr().out
+    assert "| second | 2 | **0.250 ± 0.071** |" in out
+    assert "| second − first | -0.300 (4.2 σ) ! |" in out
+    assert f"written: {tmp_path / 'plot.png'} and {tmp_path / 'plot.md'}" in out
+    assert (tmp_path / "plot.png").is_file()
+    assert main(["compare", files[0], files[0]]) == 2
+    assert "is given twice" in capsys.readouterr().err

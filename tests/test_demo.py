@@ -4,6 +4,7 @@ import html
 import math
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,8 @@ def test_too_few_frames_are_refused(tmp_path):
 def test_nyu_frames_can_be_measured_on(tmp_path, monkeypatch):
     frames = write_frames(tmp_path / "frames", module.SHOWN)
     assert module._given(str(frames)).protocol is None
-    monkeypatch.setattr(protocols, "NYU_TRAIN_FRAMES", module.SHOWN)
-    monkeypatch.setattr(protocols, "NYU_LABEL_SPACE", None)
-    monkeypatch.setattr(protocols, "NYU_NUMBERS", {0: 0})
+    as_if = replace(
+        protocols.NYU_FRAMES, columns=("depth",), label_space=None, count=module.SHOWN, numbers={0: 0}, first=1
+    )
+    monkeypatch.setattr(protocols, "NYU_FRAMES", as_if)
     assert module._given(str(frames)).protocol == f"--protocol nyuv2-train795/probe --data {frames}"

@@ -1,12 +1,12 @@
 import copy
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassFieldValidationError
+from python_process import run
 from tiny import SIZE, noise, tiny_card, tiny_method
 from transformers import (
     AutoBackbone,
@@ -244,14 +244,6 @@ def test_push_needs_a_card(saved):
 
 
 # -------------------------------------------------------------------------------------------------- registration
-
-
-def run(code, *arguments):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
-    assert result.returncode == 0, result.stderr
-    return result.stdout.split()
 
 
 IMPORT_FIRST = """

@@ -22,6 +22,7 @@ from rgbd3d.types import RGBDSample
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_MAPS = ("image", "depth", "semantic", "instance")
 _TRUNCATED = 0.1
 _EPS = 1e-6
 
@@ -42,6 +43,7 @@ def prepare(
         depth: float32 (B, 1, h, w), standardised per image, 0 where invalid; only if the samples have depth.
         depth_metres: float32 (B, 1, h, w), 0 where invalid; only if the samples have depth.
         semantic: int64 (B, h, w); only if the samples have it.
+        instance: int32 (B, h, w); only if the samples have it.
 
     Raises:
         DataError: Samples with different keys.
@@ -52,9 +54,7 @@ def prepare(
     if "depth" in maps:
         batch["depth_metres"] = _punch_holes(maps["depth"], augment.depth_holes, generator)
         batch["depth"] = standardise_depth(batch["depth_metres"])
-    if "semantic" in maps:
-        batch["semantic"] = maps["semantic"]
-    return batch
+    return batch | {key: maps[key] for key in ("semantic", "instance") if key in maps}
 
 
 def normalise_image(
@@ -106,12 +106,12 @@ def _crop_and_stack(
 ) -> dict[str, Tensor]:
     """Random resized crop in the aspect ratio of the frame, then a random flip; the same for all maps of a sample."""
     draws = torch.rand(len(samples), 4, generator=generator)
-    keys = [key for key in ("image", "depth", "semantic") if key in samples[0]]
+    keys = [key for key in _MAPS if key in samples[0]]
     stacks: dict[str, list[Tensor]] = {key: [] for key in keys}
     low, high = augment.crop_scale
     for sample, (area, top, left, flip) in zip(samples, draws.tolist(), strict=True):
         maps = cast(dict[str, Any], sample)
-        if lacking := [key for key in ("image", "depth", "semantic") if (key in maps) != (key in stacks)]:
+        if lacking := [key for key in _MAPS if (key in maps) != (key in stacks)]:
             raise DataError(f"samples of one batch differ in having {lacking}: choose the columns of the source")
         height, width = maps["image"].shape[-2:]
         side = (low + (high - low) * area) ** 0.5

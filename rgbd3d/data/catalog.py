@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import fill
 from types import MappingProxyType
+
+from rgbd3d.strict_yaml import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,7 @@ def find(name: str) -> DataSet:
         ValueError: Unknown; names the nearest ones.
     """
     if name not in CATALOG:
-        near = difflib.get_close_matches(name, CATALOG, 3, 0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else "`rgbd3d data list` shows all"
-        raise ValueError(f"no data set {name!r}; {hint}")
+        raise ValueError(f"no data set {name!r}; `rgbd3d data list` shows all{did_you_mean(name, CATALOG, 3)}")
     return CATALOG[name]
 
 

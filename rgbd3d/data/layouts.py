@@ -281,9 +281,9 @@ def _seven_scenes(folder: Path) -> list[Frame]:
 # -------------------------------------------------------------------------------------------------------------- TUM
 
 
-def _tum(folder: Path) -> list[Frame]:
-    intrinsics = read_intrinsics(folder, of_color=False)
-    frames = [
+def tum_frames(folder: Path, intrinsics: np.ndarray | None) -> list[Frame]:
+    """Frames of a sequence in the layout of the TUM RGB-D benchmark, whether their files are there or not."""
+    return [
         Frame(
             color=frame.color,
             scene_id=scene_name(folder),
@@ -296,6 +296,10 @@ def _tum(folder: Path) -> list[Frame]:
         )
         for frame in tum_lists.read_sequence(folder)
     ]
+
+
+def _tum(folder: Path) -> list[Frame]:
+    frames = tum_frames(folder, read_intrinsics(folder, of_color=False))
     for frame in frames:
         for file in (frame.color, frame.depth):
             if file is not None and not file.is_file():

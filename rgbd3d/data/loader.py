@@ -17,6 +17,8 @@ from rgbd3d.cards import Augment
 from rgbd3d.data.base import Source
 from rgbd3d.data.batch import prepare
 from rgbd3d.data.stream import IndexBatch, ShuffledBatches
+from rgbd3d.data.transforms.collate import transform_batch
+from rgbd3d.data.transforms.compose import Compose
 
 _AUGMENT = 0x61756772  # sets these draws apart from all others with the same seed
 
@@ -29,27 +31,36 @@ class PreparedBatches(Dataset[dict[str, Tensor]]):
 
     Args:
         source: Frames.
-        augment: Augmentation.
-        image_size: (height, width) of the batches.
+        augment: Augmentation, or a transform of each frame.
+        image_size: (height, width) of the batches; a transform has to end in it.
         seed: Of the augmentation.
         rank: This process.
     """
 
-    def __init__(self, source: Source, augment: Augment, image_size: tuple[int, int], seed: int, rank: int = 0) -> None:
+    def __init__(
+        self, source: Source, augment: Augment | Compose, image_size: tuple[int, int], seed: int, rank: int = 0
+    ) -> None:
         self._source, self._augment, self._image_size = source, augment, image_size
         self._seed, self._rank = seed, rank
 
     def __getitems__(self, indices: IndexBatch) -> dict[str, Tensor]:
-        """Batch of `rgbd3d.data.batch.prepare`, and `index` int64 (B,): which frames of the source they are."""
+        """Batch of `rgbd3d.data.batch.prepare` or of `rgbd3d.data.transforms.collate.transform_batch`.
+
+        And `index` int64 (B,): which frames of the source they are.
+        """
         generator = seeding.generator(_AUGMENT, self._seed, indices.number, self._rank)
         with _one_thread():
-            batch = prepare([self._source[index] for index in indices], self._augment, self._image_size, generator)
+            samples = [self._source[index] for index in indices]
+            if isinstance(self._augment, Augment):
+                batch = prepare(samples, self._augment, self._image_size, generator)
+            else:
+                batch = transform_batch(samples, self._augment, generator)
         return {**batch, "index": torch.tensor(indices)}
 
 
 def make_loader(
     source: Source,
-    augment: Augment,
+    augment: Augment | Compose,
     image_size: tuple[int, int],
     *,
     batch_size: int,
@@ -63,8 +74,8 @@ def make_loader(
 
     Args:
         source: Frames.
-        augment: Augmentation.
-        image_size: (height, width) of the batches.
+        augment: Augmentation, or a transform of each frame.
+        image_size: (height, width) of the batches; a transform has to end in it.
         batch_size: Frames per batch over all processes.
         seed: Of order and augmentation.
         start: Batches already consumed: the whole state of the loader.

@@ -58,7 +58,7 @@ class Settings:
     @property
     def options(self) -> Options:
         """For the reader."""
-        return Options(self.stride, self.label_space, *([self.clip_frames] if self.clip_frames else []))
+        return Options(self.stride, self.label_space, self.clip_frames or Options.clip_frames)
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,13 @@ class Outcome:
         return "\n".join(lines)
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a preparation was begun there and has not ended."""
+    return (folder / WORK).is_dir() and not (folder / MANIFEST).is_file()
+
+
 def open_work(out: Path, plan: Plan) -> None:
-    """Writes the plan into a new folder, or checks that the folder was begun with the same plan.
+    """Writes the plan into a folder where nothing was prepared yet, or checks that it was begun with the same plan.
 
     Raises:
         DataError: It holds something else; names what differs.
@@ -143,6 +148,7 @@ def open_work(out: Path, plan: Plan) -> None:
     file = out / WORK / PLAN
     if file.exists():
         _remove_leftovers(out)
+    if file.exists() and _has_results(out):
         if differences := _differences(_plan(out).content(), plan.content()):
             raise DataError(f"{out} was begun otherwise ({differences}): choose another folder, or delete this one")
         return
@@ -150,6 +156,10 @@ def open_work(out: Path, plan: Plan) -> None:
         raise DataError(f"{out} is not empty ({', '.join(others[:3])}, ...): choose a new folder")
     file.parent.mkdir(exist_ok=True)
     write_atomic(file, json.dumps(plan.content(), indent=1) + "\n")
+
+
+def _has_results(out: Path) -> bool:
+    return any(path.name != PLAN for path in (out / WORK).glob("*.json")) or any(out.glob("*.parquet"))
 
 
 def _remove_leftovers(out: Path) -> None:
@@ -212,7 +222,7 @@ def finish(out: Path, plan: Plan) -> Outcome:
     """Writes manifest and data set card if all tasks are done.
 
     Raises:
-        DataError: All are done and there is not a single row.
+        DataError: All are done and there is not a single row, or rows differ in their columns.
     """
     done = records(out, plan)
     rows: dict[str, int] = {}
@@ -222,24 +232,28 @@ def finish(out: Path, plan: Plan) -> Outcome:
     skipped = [entry for record in done.values() for entry in record.skipped]
     outcome = Outcome(rows, skipped, [task for task in plan.tasks if task not in done])
     if outcome.finished:
-        if not sum(rows.values()):
-            raise DataError(f"{out}: not a single row could be used; the first reason: {skipped[0].reason}")
-        files = [asdict(file) for task in plan.tasks for file in done[task].files]
-        if differing := [file for file in files if file["columns"] != files[0]["columns"]]:
-            raise DataError(
-                f"{out}: rows differ in their columns, {list(files[0]['columns'])} in {files[0]['file']} but "
-                f"{list(differing[0]['columns'])} in {differing[0]['file']}: some of the raw data lack something"
-            )
-        content = {
-            "settings": plan.content()["settings"],
-            "rows": rows,
-            "files": files,
-            "skipped": [asdict(entry) for entry in skipped],
-        }
-        _remove_strays(out, plan, {file["file"] for file in files})
-        write_atomic(out / CARD, dataset_card(find(plan.settings.data_set), content))
-        write_atomic(out / MANIFEST, json.dumps(content, indent=1) + "\n")
+        _complete(out, plan, outcome, [file for task in plan.tasks for file in done[task].files])
     return outcome
+
+
+def _complete(out: Path, plan: Plan, outcome: Outcome, files: Sequence[File]) -> None:
+    if not files:
+        reason = f"; the first reason: {outcome.skipped[0].reason}" if outcome.skipped else ": the raw data give none"
+        raise DataError(f"{out}: not a single row could be used{reason}")
+    if differing := [file for file in files if file.columns != files[0].columns]:
+        raise DataError(
+            f"{out}: rows differ in their columns, {list(files[0].columns)} in {files[0].file} but "
+            f"{list(differing[0].columns)} in {differing[0].file}: some of the raw data lack something"
+        )
+    content = {
+        "settings": plan.content()["settings"],
+        "rows": outcome.rows,
+        "files": [asdict(file) for file in files],
+        "skipped": [asdict(entry) for entry in outcome.skipped],
+    }
+    _remove_strays(out, plan, {file.file for file in files})
+    write_atomic(out / CARD, dataset_card(find(plan.settings.data_set), content))
+    write_atomic(out / MANIFEST, json.dumps(content, indent=1) + "\n")
 
 
 def merge(out: Path, folders: Sequence[Path]) -> Outcome:

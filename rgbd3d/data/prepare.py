@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rgbd3d.data.catalog import DataSet, find
-from rgbd3d.data.codec import MAX_PIXELS, DataError, DepthEncoding
+from rgbd3d.data.codec import MAX_PIXELS, DataError, DepthEncoding, FileBytes
 from rgbd3d.data.manifest import File, Outcome, Plan, Record, Settings, Skipped, finish, open_work, records
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.readers import open_reader
@@ -107,10 +107,13 @@ def prepare(
     """
     data_set = find(name)
     _check_arguments(raw, out, size, depth_encoding, shard)
-    reader = open_reader(data_set, raw, options)
+    try:
+        reader = open_reader(data_set, raw, options)
+        tasks = group_units(reader.units(), TASK_ROWS)
+    except DataError as error:
+        raise DataError(f"{error}\nNeeded for {name}: {data_set.needs}") from error
     if size is not None and reader.kind != "frames":
         raise ValueError(f"{name} has {reader.kind}: only frames can be resized")
-    tasks = group_units(reader.units(), TASK_ROWS)
     pseudo_depth, model_name = (None, None) if pseudo_depth is None else pseudo_depth.pinned()
     settings = Settings(
         data_set=name,
@@ -226,12 +229,22 @@ def _rows(work: _Work, reader: Reader, task: Task, skipped: list[Skipped]) -> It
     for unit in task.units:
         for number, lazy in _lazy_rows(work, reader, unit, skipped):
             try:
-                row = encode(lazy())
+                row = _encoded(encode, lazy(), work.raw / unit.source)
             except DataError as error:
                 skipped.append(_skip(work, error, unit, number))
             else:
                 yield row
             step()
+
+
+def _encoded(encode: Encoder, row: Row, source: Path) -> Row:
+    try:
+        return encode(row)
+    except DataError as error:
+        if any(isinstance(value, FileBytes) and value.where in str(error) for value in row.values()):
+            raise
+        scene, frame = row.get("scene_id", "row"), row.get("frame_id", "")
+        raise DataError(f"{source}, {scene} {frame}: {error}") from error
 
 
 def _lazy_rows(work: _Work, reader: Reader, unit: Unit, skipped: list[Skipped]) -> Iterator[tuple[int, LazyRow]]:

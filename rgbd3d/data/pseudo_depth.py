@@ -18,13 +18,15 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HFValidationError, HTTPError
 from torch import Tensor
 
-from rgbd3d.data import codec
 from rgbd3d.data.codec import MAX_DEPTH_METRES, DataError
+from rgbd3d.data.columns import COLUMNS
+from rgbd3d.data.schema import decoded
 from rgbd3d.files import sha256
 
 NEAREST, FARTHEST = 1.0, 10.0
 _SMALLEST = 0.001  # 0 would mean "no measurement"
 _COMMIT = re.compile("[0-9a-f]{40}")
+_CONTENT = "sha256:"
 _FILES = ("*.json", "*.safetensors")
 _METRIC_MODELS = frozenset({"depth_pro", "glpn", "zoedepth"})
 
@@ -36,7 +38,8 @@ class PseudoDepth:
 
     Args:
         model_id: Hub id of a transformers model for depth estimation, or a folder that holds one.
-        revision: Commit of 40 hex digits, or a branch or tag, which is resolved to one at once.
+        revision: Commit of 40 hex digits, or a branch or tag, which is resolved to one at once. For a folder the
+            "sha256:..." that its files have to have.
         metric: Whether the model predicts metres. Needed where its configuration does not tell, as for DPT.
         device: Where it runs.
         batch_size: Images that go through it together.
@@ -49,7 +52,7 @@ class PseudoDepth:
     Raises:
         DataError: No such model or revision, no safetensors, or a configuration that does not tell whether its depth
             is metric.
-        ValueError: A revision for a folder.
+        ValueError: A branch, tag or commit for a folder.
     """
 
     def __init__(
@@ -63,9 +66,8 @@ class PseudoDepth:
     ) -> None:
         folder = Path(model_id)
         if folder.is_dir():
-            if revision is not None:
-                raise ValueError(f"{model_id} is a folder: it has no revision {revision!r}")
             self.model_id, self.revision = folder.resolve().name, _digest(folder)
+            _check_folder(model_id, revision, self.revision)
         else:
             self.model_id = model_id
             self.revision, folder = _download(model_id, revision)
@@ -88,9 +90,8 @@ class PseudoDepth:
         source, target = ("frames", "depth_frames") if "frames" in row else ("image", "depth")
         if source not in row or target in row:
             raise DataError(f"pseudo-depth is for rows with colour and without depth, not {sorted(row)}")
-        where = f"{row.get('scene_id', '')} {row.get('frame_id', '')}".strip() or "row"
         pictures = row[source] if source == "frames" else [row[source]]
-        images = torch.stack([codec.decode_color(p, where) if isinstance(p, bytes) else p for p in pictures])
+        images = torch.stack([decoded(picture, COLUMNS["frames"]["image"]) for picture in pictures])
         depth = self(images, together=True)
         return {**row, target: depth if source == "frames" else depth[0]}
 
@@ -135,12 +136,21 @@ def _is_metric(config: Any, where: str) -> bool:
     if kind is None and config.model_type not in _METRIC_MODELS:
         raise DataError(
             f"{where}: its configuration ({config.model_type}) does not tell whether it predicts metres or relative "
-            "inverse depth; look at its model card and say metric=True or metric=False"
+            "inverse depth; look at its model card and say metric=True or metric=False, or on the command line "
+            "MODEL:metric or MODEL:relative"
         )
     return kind in (None, "metric")
 
 
 # ----------------------------------------------------------------------------------------------------------- loading
+
+
+def _check_folder(folder: str, wanted: str | None, found: str) -> None:
+    if wanted in (None, found):
+        return
+    if wanted.startswith(_CONTENT):
+        raise DataError(f"{folder}: its files have changed or are other ones: {found}, not {wanted}")
+    raise ValueError(f"{folder} is a folder: it has no revision {wanted!r}")
 
 
 def _download(model_id: str, revision: str | None) -> tuple[str, Path]:
@@ -159,7 +169,7 @@ def _download(model_id: str, revision: str | None) -> tuple[str, Path]:
 def _digest(folder: Path) -> str:
     files = sorted(path for pattern in _FILES for path in folder.glob(pattern))
     lines = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
-    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+    return f"{_CONTENT}{hashlib.sha256(lines.encode()).hexdigest()}"
 
 
 def _load(folder: Path, where: str) -> tuple[Any, Any]:

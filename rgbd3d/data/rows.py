@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from rgbd3d.data import codec
+from rgbd3d.data.columns import COLUMNS
 from rgbd3d.data.manifest import Settings
 from rgbd3d.data.readers.base import Row
 from rgbd3d.data.resize import resize_color, resize_nearest
-from rgbd3d.data.schema import encode_sample
+from rgbd3d.data.schema import decoded, encode_sample
 from rgbd3d.geometry import resize_intrinsics
 
 if TYPE_CHECKING:
     from rgbd3d.data.pseudo_depth import PseudoDepth
-
-_DECODERS: dict[str, Callable[[bytes, str], Tensor]] = {
-    "image": codec.decode_color,
-    "depth": codec.decode_depth,
-    "depth_filled": codec.decode_depth,
-}
-_MAPS = ("depth", "depth_filled", "depth_edges", "planes", "semantic", "instance")
 
 
 @dataclass(frozen=True)
@@ -33,7 +23,7 @@ class DepthModel:
 
     Attributes:
         model: Hub id or folder.
-        revision: Commit, branch or tag; None for a folder.
+        revision: Commit, branch or tag, or the "sha256:..." of a folder's files.
         metric: Whether it predicts metres; None leaves that to its configuration.
     """
 
@@ -43,7 +33,7 @@ class DepthModel:
 
     @classmethod
     def parse(cls, text: str) -> DepthModel:
-        """MODEL, MODEL@REVISION, and either followed by :metric or :relative."""
+        """MODEL, MODEL@REVISION, and either followed by :metric or :relative, as `pinned` writes it."""
         rest, _, kind = text.rpartition(":")
         if kind not in _METRIC:
             rest, kind = text, ""
@@ -51,19 +41,16 @@ class DepthModel:
         return cls(model, revision or None, _METRIC.get(kind))
 
     def pinned(self) -> tuple[DepthModel, str]:
-        """The same at a commit, and how a manifest names it."""
+        """The same at a commit, and how a manifest names it: without the path of a folder."""
         manifest = _loaded(self).manifest()
-        revision = (
-            None if self.revision is None and manifest["revision"].startswith("sha256:") else manifest["revision"]
-        )
-        name = f"{manifest['model']}@{manifest['revision']} ({manifest['depth']})"
-        return DepthModel(self.model, revision, self.metric), name
+        pinned = DepthModel(self.model, manifest["revision"], manifest["depth"] == "metric")
+        return pinned, f"{manifest['model']}@{manifest['revision']}:{manifest['depth']}"
 
 
 _METRIC = {"metric": True, "relative": False}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _loaded(model: DepthModel) -> PseudoDepth:
     from rgbd3d.data.pseudo_depth import PseudoDepth
 
@@ -88,7 +75,7 @@ class Encoder:
         Raises:
             DataError: A value that cannot be stored.
         """
-        if self._settings.size is not None and self._settings.kind == "frames":
+        if self._settings.size is not None:
             row = resized(row, self._settings.size)
         if self._depth is not None and not {"depth", "depth_frames"} & set(row):
             row = self._depth.add(row)
@@ -97,16 +84,10 @@ class Encoder:
 
 def resized(row: Row, size: tuple[int, int]) -> dict[str, Any]:
     """A frame in another size: colour averaged, depth and labels by nearest neighbour, intrinsics scaled."""
-    image = _decoded(row, "image")
+    maps = {name: decoded(row[name], COLUMNS["frames"][name]) for name in row if COLUMNS["frames"][name].is_map}
+    image = maps.pop("image")
     result = {**row, "image": resize_color(image, size)}
-    for name in _MAPS:
-        if name in row:
-            result[name] = resize_nearest(_decoded(row, name), size)
+    result |= {name: resize_nearest(values, size) for name, values in maps.items()}
     if "intrinsics" in row:
         result["intrinsics"] = resize_intrinsics(row["intrinsics"], (image.shape[-2], image.shape[-1]), size)
     return result
-
-
-def _decoded(row: Row, name: str) -> Tensor:
-    value = row[name]
-    return _DECODERS[name](value, f"file of {name!r}") if isinstance(value, bytes) else value

@@ -121,7 +121,7 @@ def encode_sample(
     for name in check_columns(sample, kind):
         column = _column(name, kind, quality, depth_encoding)
         try:
-            value = _decoded(sample[name], column)
+            value = decoded(sample[name], column)
             as_it_is = name not in DEPTHS or depth_encoding == "png"
             row[name] = column.encode(sample[name] if as_it_is else value)
             if column.is_map:
@@ -141,10 +141,11 @@ def _column(name: str, kind: Kind, quality: int | None, depth_encoding: codec.De
     return COLUMNS[kind][name]
 
 
-def _decoded(value: Any, column: Column) -> Any:
-    """The pixels of a value: those of a file, which nobody has looked at yet, by decoding it."""
+def decoded(value: Any, column: Column) -> Any:
+    """A value as pixels, where it may be the bytes of a picture (or a list of them), which nobody has looked at yet."""
     from_files = isinstance(value, bytes) or (isinstance(value, Sequence) and not isinstance(value, str))
-    return column.decode(column.encode(value), "file") if column.is_map and from_files else value
+    where = value.where if isinstance(value, codec.FileBytes) else "file"
+    return column.decode(column.encode(value), where) if column.is_map and from_files else value
 
 
 def decode_row(

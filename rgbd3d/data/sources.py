@@ -13,6 +13,7 @@ from huggingface_hub.errors import HTTPError
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.frame_folder import FrameFolder
+from rgbd3d.data.manifest import is_unfinished
 from rgbd3d.data.parquet import ParquetSource
 
 __all__ = ["DataError", "Source", "open_source"]
@@ -58,7 +59,7 @@ def open_source(
         source = ParquetSource([str(path)], LocalFileSystem(), str(path), every, columns)
     elif not path.is_dir():
         raise DataError(f"{spec}: no such folder; a source is a folder, {_OTHERS}")
-    elif (path / ".prepare").is_dir() and not (path / "manifest.json").is_file():
+    elif is_unfinished(path):
         raise DataError(
             f"{spec}: not finished; run its `rgbd3d data prepare` again, or merge it with the other shares "
             "(`rgbd3d data merge`)"

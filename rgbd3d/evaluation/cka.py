@@ -11,13 +11,11 @@ rotation and scale. Three estimators:
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +24,9 @@ from tqdm import tqdm
 import rgbd3d
 from rgbd3d.data.base import Source
 from rgbd3d.data.sources import open_source
-from rgbd3d.evaluation.cka_picture import draw
 from rgbd3d.evaluation.networks import Network, open_network
-from rgbd3d.files import write_atomic
+from rgbd3d.evaluation.similarity import Estimator, Similarity
 
-Estimator = Literal["biased", "unbiased", "minibatch"]
 FEWEST = 4
 """Frames that the unbiased HSIC needs."""
 
@@ -47,52 +43,6 @@ LAYER_SETS = {
 
 _FORWARD_BATCH = 16
 _NOISE = 1e-11  # share of the squared features that float32 rounding can make up
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """CKA of every layer of a network A with every layer of a network B, and within each of them.
-
-    Attributes:
-        a: Name of A.
-        b: Name of B.
-        layers_a: Names of A's layers.
-        layers_b: Names of B's layers.
-        between: CKA of layer i of A with layer j of B, [i][j].
-        within_a: CKA of layers i and j of A.
-        within_b: CKA of layers i and j of B.
-        estimator: How it was estimated.
-        batch_size: Frames in a batch of the minibatch estimator, at least.
-        data: Spec, digest and number of the frames.
-        versions: Of what the numbers depend on.
-    """
-
-    a: str
-    b: str
-    layers_a: tuple[str, ...]
-    layers_b: tuple[str, ...]
-    between: list[list[float]]
-    within_a: list[list[float]]
-    within_b: list[list[float]]
-    estimator: Estimator
-    batch_size: int | None
-    data: dict[str, str | int]
-    versions: dict[str, str]
-
-    def save(self, picture: Path) -> None:
-        """Writes the heat maps as FILE.png, and the numbers as FILE.json beside them, each atomically."""
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(picture, draw(self))
-        write_atomic(picture.with_suffix(".json"), json.dumps(asdict(self), indent=2) + "\n")
-
-    def __str__(self) -> str:
-        lines = [
-            f"CKA ({self.estimator}, {self.data['frames']} frames): each layer of {self.a}, the nearest of {self.b}"
-        ]
-        for name, row in zip(self.layers_a, self.between, strict=True):
-            nearest = max(range(len(row)), key=row.__getitem__)
-            lines.append(f"  {name:<32}{self.layers_b[nearest]:<32}{row[nearest]:6.3f}")
-        return "\n".join(lines)
 
 
 def cka(

@@ -1,114 +1,223 @@
-"""Runs a protocol over seeds and writes a result file that says what was measured, on what and how."""
+"""Measures models by a protocol, and writes what was measured, on what and how."""
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
+import math
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-import rgbd3d
+from rgbd3d import registry
+from rgbd3d.cards import Card
 from rgbd3d.data.sources import open_source
-from rgbd3d.evaluation.protocols import PROTOCOLS, find_card
-from rgbd3d.files import write_atomic
+from rgbd3d.evaluation.looks.base import Look
+from rgbd3d.evaluation.looks.page import LOOKS, write_page
+from rgbd3d.evaluation.metrics import Meter
+from rgbd3d.evaluation.models import check_fits, check_same_recipe
+from rgbd3d.evaluation.protocols import TransferProtocol, find_card, find_protocol
+from rgbd3d.evaluation.protocols_base import ScoredProtocol
+from rgbd3d.evaluation.result import Data, Result, versions
+from rgbd3d.evaluation.score import score
 
-
-@dataclass(frozen=True)
-class Result:
-    """One evaluation.
-
-    Attributes:
-        model: Card name or folder.
-        protocol: Name of the protocol.
-        pretrained: False for random initialisation.
-        seeds: Seeds of the runs.
-        runs: Metrics of each run.
-        data: Spec and digest of the data.
-        versions: Of what the numbers depend on.
-    """
-
-    model: str
-    protocol: str
-    pretrained: bool
-    seeds: tuple[int, ...]
-    runs: tuple[dict[str, float], ...]
-    data: dict[str, str | int]
-    versions: dict[str, str]
-
-    def mean(self, metric: str) -> float:
-        """Mean over the runs."""
-        return statistics.fmean(run[metric] for run in self.runs)
-
-    def std(self, metric: str) -> float | None:
-        """Sample standard deviation over the runs; None with one run."""
-        return statistics.stdev(run[metric] for run in self.runs) if len(self.runs) > 1 else None
-
-    def save(self, path: Path) -> None:
-        """Writes the result with its means and deviations as JSON, atomically."""
-        summary = {m: {"mean": self.mean(m), "std": self.std(m)} for m in self.runs[0]}
-        write_atomic(path, json.dumps(asdict(self) | {"summary": summary}, indent=2) + "\n")
-
-    def __str__(self) -> str:
-        init = self.model if self.pretrained else f"{self.model} (random initialisation)"
-        lines = [f"{init}, {self.protocol}, {len(self.runs)} seed(s)"]
-        for metric in self.runs[0]:
-            std = self.std(metric)
-            lines.append(f"  {metric:<16}{self.mean(metric):8.3f}" + ("" if std is None else f" ± {std:.3f}"))
-        return "\n".join(lines)
+SAMPLES = 8
+"""Frames that the page of a scored model shows, unless told otherwise."""
 
 
 def evaluate(
-    model: str,
+    models: str | Sequence[str],
     protocol: str,
     data: str | Path,
     *,
-    split: str = "train",
-    seeds: Sequence[int] = (0,),
+    split: str | None = None,
+    seeds: int | None = None,
     pretrained: bool = True,
+    samples: int | None = None,
+    full_size: bool = False,
+    device: str = "auto",
     output: Path | None = None,
 ) -> Result:
-    """Measures a model.
+    """Measures a model, by either kind of protocol.
 
     Args:
-        model: Card name, or a folder that `rgbd3d pretrain` wrote ("./final": a plain word is a card).
+        models: For `measure_transfer` one, for `score_models` one or more.
         protocol: Key of `rgbd3d.evaluation.protocols.PROTOCOLS`.
         data: Source spec, see `rgbd3d.data.sources.open_source`.
-        split: Part of the source.
-        seeds: One run per seed.
-        pretrained: False measures the same architecture from random initialisation.
-        output: Folder of the result file; none is written without it.
+        split: Part of the source; by default that of the protocol, or "train".
+        seeds: See `measure_transfer`, which alone takes it; 1 by default.
+        pretrained: See `measure_transfer`, which alone takes False.
+        samples: See `score_models`, which alone takes it; 8 by default.
+        full_size: See `score_models`, which alone takes True.
+        device: "cpu", "cuda" or "auto"; transfer is measured on the CPU.
+        output: Folder of the result; nothing is written without it.
 
     Raises:
-        ValueError: The protocol is unknown, or the data does not fit it.
+        ValueError: The protocol is unknown, the model or the data do not fit it, or an option is for other protocols.
         UnknownModelError: There is no such card or folder.
         NoWeightsError: A card that nobody has trained yet.
         DataError: The data cannot be read.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
-    find_card(model)  # a misspelt name fails before the data is opened
-    source = open_source(data, split=split)
-    runs = tuple(PROTOCOLS[protocol].run(model, source, pretrained, seed) for seed in seeds)
-    result = Result(
-        model=model,
-        protocol=protocol,
-        pretrained=pretrained,
-        seeds=tuple(seeds),
-        runs=runs,
-        data={"source": source.name, "split": split, "frames": len(source), "digest": source.digest()},
-        versions={
-            "rgbd3d": rgbd3d.__version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "threads": str(torch.get_num_threads()),
-        },
+    names = (models,) if isinstance(models, str) else tuple(models)
+    found = find_protocol(protocol)
+    if isinstance(found, TransferProtocol):
+        unfit = {"more than one model": len(names) > 1, "samples": samples is not None, "full size": full_size}
+        _refuse(f"{protocol} trains what it measures", unfit | {"cuda": device == "cuda"})
+        return measure_transfer(
+            names[0], found, data, split=split or "train", seeds=seeds or 1, pretrained=pretrained, output=output
+        )
+    unfit = {"a number of seeds": seeds is not None, "random initialisation": not pretrained}
+    _refuse(f"{protocol} scores models that are trained already", unfit)
+    return score_models(
+        names,
+        found,
+        data,
+        split=split,
+        samples=SAMPLES if samples is None else samples,
+        full_size=full_size,
+        device=device,
+        output=output,
     )
-    if output:
+
+
+def measure_transfer(
+    model: str,
+    protocol: TransferProtocol,
+    data: str | Path,
+    *,
+    split: str = "train",
+    seeds: int = 1,
+    pretrained: bool = True,
+    output: Path | None = None,
+) -> Result:
+    """Measures a pre-trained model by a protocol that trains something small on it.
+
+    Args:
+        model: Card name, or a folder that `rgbd3d pretrain` wrote ("./final": a plain word is a card).
+        protocol: How.
+        data: Source spec.
+        split: Part of the source.
+        seeds: Number of runs, whose seeds are counted from 0.
+        pretrained: False measures the same architecture from random initialisation.
+        output: Folder of the result file, see `result_file`.
+
+    Raises:
+        ValueError: See `evaluate`, as for other errors.
+    """
+    card = _fitting_card(model, protocol)
+    source = open_source(data, split=split)
+    runs = tuple(protocol.run(model, source, pretrained, seed) for seed in range(seeds))
+    options = ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
+    result = Result(
+        model=card.name,
+        checkpoints=(model,),
+        protocol=protocol.name,
+        facts=protocol.facts(),
+        pretrained=pretrained,
+        seeds=tuple(range(seeds)),
+        runs=runs,
+        data=Data.of(source, split),
+        command=_command([model], protocol.name, data, split, options),
+        versions=versions("cpu"),
+    )
+    if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        init = "pretrained" if pretrained else "random"
-        result.save(output / f"{Path(model).name}.{protocol.replace('/', '-')}.{init}.json")
+        result.save(result_file(result, output))
     return result
+
+
+def score_models(
+    models: Sequence[str],
+    protocol: ScoredProtocol[Any],
+    data: str | Path,
+    *,
+    split: str | None = None,
+    samples: int = SAMPLES,
+    full_size: bool = False,
+    device: str = "auto",
+    output: Path | None = None,
+) -> Result:
+    """Scores a model for a task.
+
+    Args:
+        models: Card name, or a folder that `rgbd3d finetune` wrote ("./final": a plain word is a card); several if the
+            same recipe was trained with several seeds. The result is one of all of them.
+        protocol: How.
+        data: Source spec.
+        split: Part of the source; by default that of the protocol.
+        samples: Frames on the page, which shows the first of the models.
+        full_size: Show the model frames at their own size, rounded to the patch, not at that of its card.
+        device: "cpu", "cuda" or "auto".
+        output: Folder of the result file, and of a page with pictures and tables; see `result_file`.
+
+    Raises:
+        ValueError: See `evaluate`, as for other errors.
+    """
+    cards = [_fitting_card(model, protocol) for model in models]
+    check_same_recipe(cards)
+    split = split or protocol.frames.split
+    source = open_source(data, split=split)
+    protocol.frames.check(source)  # before any weights are loaded
+    where = _device(device)
+    look: Look[Any] | None = None
+    meters: list[Meter] = []
+    for model in models:
+        network: Any = registry.from_pretrained(model)
+        network.to(where)
+        predict = partial(network.predict, size="frame") if full_size else network.predict
+        if output is not None and look is None:
+            look = LOOKS[protocol.task](protocol, len(source) - protocol.frames.first, samples)
+            meters.append(score(protocol, source, predict, watch=look.watch))
+        else:
+            meters.append(score(protocol, source, predict))
+    result = Result(
+        model=cards[0].name,
+        checkpoints=tuple(models),
+        protocol=protocol.name,
+        facts=protocol.facts(),
+        pretrained=cards[0].init is not None,
+        seeds=tuple(card.train.seed for card in cards),
+        runs=tuple(_numbers(meter) for meter in meters),
+        data=Data.of(source, split),
+        command=_command(models, protocol.name, data, split, ["--full-size"] if full_size else []),
+        versions=versions(where),
+    )
+    if output is not None and look is not None:
+        file = result_file(result, output)
+        write_page(result, look, meters[0], file.with_suffix(""))
+        result.save(file)
+    return result
+
+
+def result_file(result: Result, folder: Path) -> Path:
+    """Where a result is in a folder of results; the page is in the folder of the same name without .json."""
+    init = "pretrained" if result.pretrained else "random"
+    return folder / f"{result.model}.{result.protocol.replace('/', '-')}.{init}.json"
+
+
+def _fitting_card(model: str, protocol: TransferProtocol | ScoredProtocol[Any]) -> Card:
+    card = find_card(model)
+    check_fits(card, protocol)
+    return card
+
+
+def _refuse(reason: str, options: dict[str, bool]) -> None:
+    given = [name for name, is_given in options.items() if is_given]
+    if given:
+        raise ValueError(f"{reason}: {' and '.join(given)} cannot be asked for")
+
+
+def _numbers(meter: Meter) -> dict[str, float]:
+    """What was measured; NaN means that the data had nothing to measure it on."""
+    return {name: value for name, value in meter.compute().items() if not math.isnan(value)}
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _command(models: Sequence[str], protocol: str, data: str | Path, split: str, options: Sequence[str]) -> str:
+    words = ["rgbd3d", "evaluate", *models, "--protocol", protocol, "--data", str(data), "--split", split, *options]
+    return shlex.join(words)

@@ -1,10 +1,15 @@
-"""Evaluation protocols by name. Numbers of different protocols are never put in one column."""
+"""All evaluation protocols by name. Numbers of different protocols are never put in one column.
+
+Those here are of transfer: they train something small on a pre-trained backbone and measure it, or measure the task
+that it was pre-trained on. Those of `rgbd3d.evaluation.protocols_scored` train nothing and score models for a task.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,24 +19,21 @@ from rgbd3d.cards import Card, load_card
 from rgbd3d.data.sources import Source
 from rgbd3d.evaluation.frames import load_frames
 from rgbd3d.evaluation.pretext import pretext_losses
+from rgbd3d.evaluation.protocols_base import ScoredProtocol
+from rgbd3d.evaluation.protocols_data import NYUV2_TRAIN_HELD_OUT, frames
+from rgbd3d.evaluation.protocols_scored import SCORED_PROTOCOLS
 from rgbd3d.evaluation.transfer import fine_tune, linear_probe
-
-NYU_TRAIN_FRAMES = 795
-NYU_HELD_OUT = 120
-"""Scored, not trained on: the last frames. A room's frames follow each other, so these show other rooms than the ones
-before them; only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
-
-NYU_NUMBERS = {0: 3, 159: 265, 318: 530, 477: 853, 636: 1097, 674: 1197, 675: 1198, 794: 1440}
-"""Position -> official number from 1 (`trainNdxs` of NYUv2's splits.mat) of some frames, with both sides of the cut:
-enough to tell the training split, in its order, from any other frames."""
+from rgbd3d.strict_yaml import did_you_mean
 
 NYU_CLASSES = 40
-NYU_LABEL_SPACE = "nyu40"
+NYU_FRAMES = frames(NYUV2_TRAIN_HELD_OUT, ("image", "depth", "semantic"), "nyu40")
+"""Those up to `first` are trained on, the others scored. A room's frames follow each other, so these show other rooms;
+only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a number is measured.
+class TransferProtocol:
+    """How a number of a pre-trained model is measured.
 
     Attributes:
         name: As typed on the command line.
@@ -43,43 +45,20 @@ class Protocol:
     description: str
     run: Callable[[str, Source, bool, int], dict[str, float]]
 
+    def facts(self) -> dict[str, str]:
+        """What decides the numbers."""
+        return {"protocol": self.description}
+
 
 def _nyu_transfer(method: Callable[..., dict[str, float]]) -> Callable[[str, Source, bool, int], dict[str, float]]:
     def run(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
-        check_nyu(source)
+        NYU_FRAMES.check(source)
         model = _create(name, None, pretrained, seed)
-        frames = load_frames(source, model.config.backbone_section.image_size)
-        split = len(frames) - NYU_HELD_OUT
-        train, test = frames.select(slice(0, split)), frames.select(slice(split, None))
+        loaded = load_frames(source, model.config.backbone_section.image_size)
+        train, test = loaded.select(slice(0, NYU_FRAMES.first)), loaded.select(slice(NYU_FRAMES.first, None))
         return method(model.backbone, train, test, NYU_CLASSES, seed)
 
     return run
-
-
-def check_nyu(source: Source) -> None:
-    """Refuses all but the labelled training frames of NYUv2 in their official order; decodes a few of them.
-
-    Raises:
-        ValueError: Says what differs.
-    """
-    if len(source) != NYU_TRAIN_FRAMES:
-        raise ValueError(
-            f"this protocol needs the {NYU_TRAIN_FRAMES} labelled training frames of NYUv2; "
-            f"{source.name} has {len(source)} frames"
-        )
-    if source.label_space != NYU_LABEL_SPACE:
-        raise ValueError(
-            f"this protocol scores the {NYU_CLASSES} classes of {NYU_LABEL_SPACE}; the labels of {source.name} are "
-            f"{source.label_space or 'missing'}"
-        )
-    _check_depth(source)
-    for position, number in NYU_NUMBERS.items():
-        found = source[position].get("frame_id")
-        if found != number:
-            raise ValueError(
-                f"{source.name}: frame_id at position {position} is {found}, but {number} is there in NYUv2's training "
-                "split: other frames, or not named by their official numbers (from 1) and in that order"
-            )
 
 
 def _check_depth(source: Source) -> None:
@@ -120,31 +99,45 @@ def find_card(name: str) -> Card:
     file = Path(name).expanduser() / "card.yaml"
     if not file.is_file():
         raise registry.UnknownModelError(
-            f"there is no {file}; name a card, or a folder that `rgbd3d pretrain` or `rgbd3d pull` wrote"
+            f"there is no {file}; name a card, or a folder that `rgbd3d pretrain`, `finetune` or `pull` wrote"
         )
     return load_card(file)
 
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            "nyuv2-train795/probe",
-            "Linear probe of frozen features: semantic classes (40) and depth, trained on the first 675 labelled NYUv2 "
-            "training frames, scored on the last 120 (other rooms but one).",
-            _nyu_transfer(linear_probe),
-        ),
-        Protocol(
-            "nyuv2-train795/finetune",
-            "Joint fine-tuning for semantic classes (40) and depth, 8 epochs on the first 675 labelled NYUv2 training "
-            "frames, scored on the last 120 (other rooms but one).",
-            _nyu_transfer(fine_tune),
-        ),
-        Protocol(
-            "rgbd/pretext",
-            "Loss of the pre-training task on the given frames (choose some that were not trained on: --split val); "
-            "masks depend on the seed only.",
-            _pretext,
-        ),
-    )
-}
+_TRANSFER = (
+    TransferProtocol(
+        "nyuv2-train795/probe",
+        "Linear probe of frozen features: semantic classes (40) and depth, trained on the first 675 labelled NYUv2 "
+        "training frames, scored on the last 120 (other rooms but one).",
+        _nyu_transfer(linear_probe),
+    ),
+    TransferProtocol(
+        "nyuv2-train795/finetune",
+        "Joint fine-tuning for semantic classes (40) and depth, 8 epochs on the first 675 labelled NYUv2 training "
+        "frames, scored on the last 120 (other rooms but one).",
+        _nyu_transfer(fine_tune),
+    ),
+    TransferProtocol(
+        "rgbd/pretext",
+        "Loss of the pre-training task on the given frames (choose some that were not trained on: --split val); "
+        "masks depend on the seed only.",
+        _pretext,
+    ),
+)
+
+PROTOCOLS: Mapping[str, TransferProtocol | ScoredProtocol[Any]] = MappingProxyType(
+    {protocol.name: protocol for protocol in _TRANSFER} | dict(SCORED_PROTOCOLS)
+)
+
+
+def find_protocol(name: str) -> TransferProtocol | ScoredProtocol[Any]:
+    """A protocol by name.
+
+    Raises:
+        ValueError: Unknown; names the nearest ones.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(
+            f"unknown protocol {name!r}; there are: {', '.join(PROTOCOLS)}{did_you_mean(name, PROTOCOLS, 3)}"
+        )
+    return PROTOCOLS[name]

@@ -5,23 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from rgbd3d.data.base import Source
-from rgbd3d.data.label_spaces import class_names, lookup
+from rgbd3d.data.label_spaces import says, translation
 from rgbd3d.data.transforms import Compose, Transform
 from rgbd3d.evaluation.metrics import Meter
-from rgbd3d.types import IGNORE_LABEL
 
 M = TypeVar("M", bound=Meter)
 Sample = Mapping[str, Any]
-
-_TRANSLATED = {("nyu40", "nyu13"), ("nyu40", "scannet20")}
-"""Label spaces (of the data, of the protocol) where the labels of the one say those of the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +57,7 @@ class Frames:
         if missing := [name for name in self.columns if name not in source.columns]:
             has = ", ".join(source.columns)
             raise ValueError(f"{expected}; {source.name} has no {' and no '.join(missing)}, only {has}")
-        if (
-            self.label_space not in (None, source.label_space)
-            and (source.label_space, self.label_space) not in _TRANSLATED
-        ):
+        if self.label_space is not None and not says(source.label_space, self.label_space):
             raise ValueError(
                 f"{expected}, whose labels it scores as {self.label_space}; those of {source.name} are "
                 f"{source.label_space or 'of no known label space'}"
@@ -89,8 +80,7 @@ class Frames:
                 f"{self.size[1]} x {self.size[0]}: prepare them without resizing"
             )
         if self.label_space is not None and source.label_space != self.label_space:
-            assert source.label_space is not None
-            sample = {**sample, "semantic": _translation(source.label_space, self.label_space)[sample["semantic"]]}
+            sample = {**sample, "semantic": translation(source.label_space, self.label_space)[sample["semantic"]]}
         return {key: value for key, value in sample.items() if key in (*self.columns, "frame_id")}
 
     def _check_some(self, source: Source, expected: str) -> None:
@@ -107,15 +97,6 @@ class Frames:
                     f"{expected} with every {self.every}th frame; frame_id at position {position} of {source.name} is "
                     f"{found}: prepare it with --stride {self.every}"
                 )
-
-
-@cache
-def _translation(source: str, target: str) -> Tensor:
-    """Train ids of one label space by those of another, int64 (256,)."""
-    table = torch.full((256,), IGNORE_LABEL)
-    count = len(class_names(source))
-    table[:count] = torch.from_numpy(lookup(target, source)[1 : count + 1].astype("int64"))
-    return table
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,6 +10,7 @@ from rgbd3d.evaluation.protocols_base import ScoredProtocol
 from rgbd3d.evaluation.protocols_depth import DEPTH_PROTOCOLS
 from rgbd3d.evaluation.protocols_instances import INSTANCE_PROTOCOLS
 from rgbd3d.evaluation.protocols_semantic import SEMANTIC_PROTOCOLS
+from rgbd3d.strict_yaml import did_you_mean
 
 SCORED_PROTOCOLS: Mapping[str, ScoredProtocol[Any]] = MappingProxyType(
     {protocol.name: protocol for protocol in (*SEMANTIC_PROTOCOLS, *DEPTH_PROTOCOLS, *INSTANCE_PROTOCOLS)}
@@ -24,9 +24,10 @@ def find_scored(name: str) -> ScoredProtocol[Any]:
         ValueError: Unknown; names the nearest ones.
     """
     if name not in SCORED_PROTOCOLS:
-        near = difflib.get_close_matches(name, SCORED_PROTOCOLS, 3, 0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are: {', '.join(SCORED_PROTOCOLS)}"
-        raise ValueError(f"unknown protocol {name!r}; {hint}")
+        raise ValueError(
+            f"unknown protocol {name!r}; there are: {', '.join(SCORED_PROTOCOLS)}"
+            f"{did_you_mean(name, SCORED_PROTOCOLS, 3)}"
+        )
     return SCORED_PROTOCOLS[name]
 
 

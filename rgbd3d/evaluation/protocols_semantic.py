@@ -57,18 +57,29 @@ class SemanticProtocol(ScoredProtocol[SemanticMeter]):
         Raises:
             ValueError: Another number of classes.
         """
+        truth = torch.stack([sample["semantic"] for sample in samples]).to(prediction.device)
+        meter.update(self.train_ids(prediction, (truth.shape[-2], truth.shape[-1])), truth)
+
+    def train_ids(self, prediction: Tensor, size: tuple[int, int]) -> Tensor:
+        """Predicted train ids, int64 (B, *size); 255 = none of the classes.
+
+        Args:
+            prediction: As `add` takes it.
+            size: (height, width) of the truth.
+
+        Raises:
+            ValueError: Another number of classes.
+        """
         count = len(self.classes)
         if prediction.shape[1] not in (count, count + 1):
             raise ValueError(
                 f"the model predicts {prediction.shape[1]} classes, but {self.name} scores the {count} of "
                 f"{self.frames.label_space}"
             )
-        truth = torch.stack([sample["semantic"] for sample in samples]).to(prediction.device)
-        if prediction.shape[-2:] != truth.shape[-2:]:
-            size = (truth.shape[-2], truth.shape[-1])
+        if tuple(prediction.shape[-2:]) != size:
             prediction = functional.interpolate(prediction.float(), size, mode="bilinear", align_corners=False)
         ids = prediction.argmax(1)
-        meter.update(ids if prediction.shape[1] == count else ids.where(ids < count, IGNORE_LABEL), truth)
+        return ids if prediction.shape[1] == count else ids.where(ids < count, IGNORE_LABEL)
 
     def facts(self) -> dict[str, str]:
         """What decides the numbers."""

@@ -20,6 +20,7 @@ def score(
     model: Callable[[Tensor], Any],
     batch_size: int = 8,
     indices: Sequence[int] | None = None,
+    watch: Callable[[Sequence[Sample], Any], None] | None = None,
 ) -> M:
     """Predicts and scores all frames of a protocol.
 
@@ -30,6 +31,7 @@ def score(
             its device as it needs.
         batch_size: Frames that are predicted together; fewer where sizes differ.
         indices: Frames of the source, for one of several processes; all that the protocol scores by default.
+        watch: Is shown each batch of frames with its prediction, after they are scored.
 
     Returns:
         The filled meter.
@@ -44,7 +46,10 @@ def score(
     with tqdm(total=len(chosen), desc=protocol.name, unit="frame", leave=False, disable=None) as progress:
         for samples in _batches(protocol, source, chosen, batch_size):
             images = torch.stack([sample["image"] for sample in samples])
-            protocol.add(meter, protocol.predict(model, images), samples)
+            prediction = protocol.predict(model, images)
+            protocol.add(meter, prediction, samples)
+            if watch is not None:
+                watch(samples, prediction)
             progress.update(len(samples))
     return meter
 

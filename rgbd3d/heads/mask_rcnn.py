@@ -19,9 +19,16 @@ from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.rpn import RPNHead
 
-from rgbd3d.heads.regions import PadOnly, PyramidAnchors, PyramidPooler, RegionHeads, RegionProposals, Target
+from rgbd3d.heads.regions import (
+    PadOnly,
+    ProposalHead,
+    PyramidAnchors,
+    PyramidPooler,
+    RegionHeads,
+    RegionProposals,
+    Target,
+)
 from rgbd3d.heads.simple_fpn import SCALES, SimpleFeaturePyramid
 from rgbd3d.types import IGNORE_LABEL
 
@@ -86,7 +93,7 @@ def build_mask_rcnn(
     anchors = PyramidAnchors(strides)
     proposals = RegionProposals(
         anchors,
-        RPNHead(width, anchors.num_anchors_per_location()[0], conv_depth=2),
+        ProposalHead(width, anchors.num_anchors_per_location()[0], conv_depth=2),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=256,

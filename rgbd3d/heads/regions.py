@@ -17,7 +17,7 @@ from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference
-from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou, roi_align
 
@@ -44,10 +44,10 @@ class PyramidAnchors(AnchorGenerator):
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """Boxes (A, 4) in pixels for every image, level by level; the same for all of them."""
-        first = feature_maps[0]
-        self.set_cell_anchors(first.dtype, first.device)
+        device = feature_maps[0].device
+        self.set_cell_anchors(torch.float32, device)  # half precision knows no odd pixel beyond 256
         grids = [list(level.shape[-2:]) for level in feature_maps]
-        strides = [[torch.tensor(stride, device=first.device)] * 2 for stride in self.strides]
+        strides = [[torch.tensor(stride, device=device)] * 2 for stride in self.strides]
         anchors = torch.cat(self.grid_anchors(grids, strides))
         return [anchors] * len(image_list.image_sizes)
 
@@ -96,6 +96,15 @@ class PyramidPooler(nn.Module):
         side = (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=0).sqrt()
         level = (_CANONICAL_LEVEL + (side / self.canonical + 1e-8).log2()).floor().long()
         return level.clamp(0, len(self.strides) - 1)
+
+
+class ProposalHead(RPNHead):
+    """torchvision's, but its numbers are float32, which boxes need, whatever the features are."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Levels -> objectness (B, A, h, w) and changes of the anchors (B, 4 A, h, w) of every level."""
+        objectness, changes = super().forward(x)
+        return [level.float() for level in objectness], [level.float() for level in changes]
 
 
 class RegionProposals(RegionProposalNetwork):
@@ -155,16 +164,14 @@ class RegionHeads(RoIHeads):
     def _classify(
         self, features: Mapping[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        outputs: tuple[Tensor, Tensor] = self.box_predictor(
-            self.box_head(self.box_roi_pool(features, boxes, image_shapes))
-        )
-        return outputs
+        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, boxes, image_shapes)))
+        return logits.float(), deltas.float()
 
     def _mask_logits(
         self, features: Mapping[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
     ) -> Tensor:
         logits: Tensor = self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes, image_shapes)))
-        return logits
+        return logits.float()
 
     def _detect(
         self, features: Mapping[str, Tensor], proposals: list[Tensor], image_shapes: list[tuple[int, int]]

@@ -29,14 +29,28 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore_index: int = IGNORE_LAB
             f"logits {tuple(logits.shape)} do not fit labels {tuple(target.shape)}: expected (B, classes, H, W) and "
             "(B, H, W) of one size; resize the logits"
         )
+    require_labels(target, classes, ignore_index)
     counted = target != ignore_index
+    total = F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="sum")
+    return total / counted.sum().clamp(min=1)
+
+
+def require_labels(target: Tensor, classes: int, ignore_index: int = IGNORE_LABEL) -> None:
+    """Refuses labels that a model of so many classes cannot learn.
+
+    Args:
+        target: int64, train ids.
+        classes: Number of classes of the model.
+        ignore_index: Label of the pixels that do not count.
+
+    Raises:
+        ValueError: A label is neither a class nor `ignore_index`.
+    """
     # On CUDA torch would end the whole process without saying which label it was.
-    if bool(((target < 0) | (target >= classes)).logical_and(counted).any()):
-        labels = torch.unique(target[counted])
-        wrong = labels[(labels < 0) | (labels >= classes)].tolist()
+    foreign = ((target < 0) | (target >= classes)) & (target != ignore_index)
+    if bool(foreign.any()):
+        wrong = torch.unique(target[foreign]).tolist()
         raise ValueError(
             f"labels {', '.join(map(str, wrong[:5]))} do not fit {classes} classes (0 to {classes - 1}, {ignore_index} "
             "= ignore): the data set's label space is not the model's"
         )
-    total = F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="sum")
-    return total / counted.sum().clamp(min=1)

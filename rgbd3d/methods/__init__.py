@@ -17,9 +17,14 @@ def build_method(card: Card) -> MAE | Mask3D:
     Returns:
         A module whose `inputs` names what `forward` takes from a batch, whose `backbone` is kept after pre-training
         and whose `load_backbone` starts it from the weights of the card's `init`.
+
+    Raises:
+        ValueError: The card is fine-tuned: `rgbd3d.downstream` builds it.
     """
     match card.objective:
         case MAEObjective():
             return MAE(card.backbone, card.objective)
         case Mask3DObjective():
             return Mask3D(card.backbone, card.objective)
+        case _:
+            raise ValueError(f"{card.name} is fine-tuned, not pre-trained: `rgbd3d finetune {card.name}` trains it")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rgbd3d.cards import Card
+from rgbd3d.cards import Augment, Card
 from rgbd3d.data.base import Source
 from rgbd3d.data.loader import make_loader
+from rgbd3d.data.transforms import Compose, preset
 
 Batch = dict[str, Any]
 """Tensors of `rgbd3d.data.loader.make_loader`; and `number`, the forward pass since the start of training, an int."""
@@ -31,7 +32,7 @@ class TrainBatches:
         self._start = first_step * card.train.accumulate
         self._loader = make_loader(
             source,
-            card.data.augment,
+            augmentation(card),
             card.backbone.image_size,
             batch_size=card.train.batch_size,
             seed=card.train.seed,
@@ -44,3 +45,14 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         for number, batch in enumerate(self._loader, self._start):
             yield {**batch, "number": number}
+
+
+def augmentation(card: Card) -> Augment | Compose:
+    """What a recipe does to frames at random: its augmentation, or the transform that it names.
+
+    Raises:
+        ValueError: There is no such transform.
+    """
+    if card.data.transform is None:
+        return card.data.augment
+    return preset(card.data.transform, card.backbone.image_size)

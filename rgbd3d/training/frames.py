@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rgbd3d import __version__
 from rgbd3d.cards import Card, Render
 from rgbd3d.data.base import Source
 from rgbd3d.data.sources import open_source
+from rgbd3d.data.synthrooms.render import RENDERER
 from rgbd3d.data.synthrooms.write import write_dataset
-from rgbd3d.objectives import MAEObjective, Objective
+from rgbd3d.objectives import MAEObjective, Mask3DObjective
+from rgbd3d.tasks import DepthEstimation, InstanceSegmentation, SemanticSegmentation
 
 SYNTHROOMS = "synthrooms"
 _ALWAYS = ("image", "scene_id", "frame_id")
@@ -26,18 +27,26 @@ def open_frames(card: Card, data: str | None) -> Source:
     Raises:
         ValueError: No data given for a recipe whose data cannot be rendered.
     """
-    spec = str(_rendered(card)) if data is None else data
-    return open_source(spec, split=card.data.split, every=card.data.every, columns=_columns(card.objective))
+    spec = str(_rendered_for(card)) if data is None else data
+    return open_source(spec, split=card.data.split, every=card.data.every, columns=(*_ALWAYS, *truth_columns(card)))
 
 
-def _columns(objective: Objective) -> tuple[str, ...]:
-    """What has to be decoded."""
-    if isinstance(objective, MAEObjective):
-        return _ALWAYS
-    return (*_ALWAYS, "depth", *(("semantic",) if "semantic" in objective.targets else ()))
+def truth_columns(card: Card) -> tuple[str, ...]:
+    """What the objective of a card is computed on, beside the image."""
+    match card.objective:
+        case MAEObjective():
+            return ()
+        case Mask3DObjective(targets=targets):
+            return ("depth", "semantic") if "semantic" in targets else ("depth",)
+        case SemanticSegmentation():
+            return ("semantic",)
+        case DepthEstimation():
+            return ("depth",)
+        case InstanceSegmentation():
+            return ("semantic", "instance")
 
 
-def _rendered(card: Card) -> Path:
+def _rendered_for(card: Card) -> Path:
     """Folder with the rendered frames of a card; finished first if it is not."""
     if card.data.source != SYNTHROOMS or card.data.render is None:
         raise ValueError(
@@ -45,9 +54,13 @@ def _rendered(card: Card) -> Path:
             "--data SPEC: a folder of Parquet files, a folder of frames (7-Scenes, TUM or ScanNet-export layout) or "
             "hf://datasets/OWNER/NAME@REVISION"
         )
-    render = card.data.render
-    folder = _cache() / SYNTHROOMS / _settings(card.data.split, render)
-    write_dataset(folder, card.data.split, render.scenes, render.frames_per_scene, render.size)
+    return rendered(card.data.split, card.data.render)
+
+
+def rendered(split: str, render: Render) -> Path:
+    """Folder with rendered frames, in a cache; finished first if it is not."""
+    folder = _cache() / SYNTHROOMS / _settings(split, render)
+    write_dataset(folder, split, render.scenes, render.frames_per_scene, render.size)
     return folder
 
 
@@ -57,4 +70,4 @@ def _cache() -> Path:
 
 def _settings(split: str, render: Render) -> str:
     height, width = render.size
-    return f"{split}-{render.scenes}x{render.frames_per_scene}-{height}x{width}-v{__version__}"
+    return f"{split}-{render.scenes}x{render.frames_per_scene}-{height}x{width}-r{RENDERER}"

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from rgbd3d.files import write_atomic
+from rgbd3d.training.examination import Examination
 
 LOG, CURVE = "log.jsonl", "loss.png"
 LogLine = dict[str, float]
@@ -35,10 +37,13 @@ class Logbook(TrainerCallback):
     Args:
         output: Folder of the run.
         batch_size: Frames per optimiser step, over all processes.
+        progress: What the progress bar says.
+        examination: Whose numbers are shown beside the loss.
     """
 
-    def __init__(self, output: Path, batch_size: int):
+    def __init__(self, output: Path, batch_size: int, progress: str, examination: Examination | None = None):
         self._output, self._batch_size = output, batch_size
+        self._progress, self._examination = progress, examination
         self._bar: tqdm | None = None
         self._began_at = self._logged_at = (0, 0.0)
 
@@ -54,7 +59,7 @@ class Logbook(TrainerCallback):
         self._bar = tqdm(
             total=state.max_steps,
             initial=state.global_step,
-            desc="pre-training",
+            desc=self._progress,
             unit="step",
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
@@ -94,18 +99,32 @@ class Logbook(TrainerCallback):
             file.write(json.dumps(line) + "\n")
         self._show(line, state.max_steps)
 
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Shows what was found; its time does not count as that of training."""
+        if self._bar is None or self._examination is None:
+            return
+        self._logged_at = (state.global_step, time.perf_counter())
+        text = _evaluated(self._examination)
+        if self._bar.disable:
+            print(f"step {state.global_step}/{state.max_steps}  {text}", flush=True)
+        else:
+            self._bar.write(f"step {state.global_step}  {text}", file=sys.stderr)
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Draws the curve so far."""
         if self._bar is not None:
-            draw_curve(read_log(self._output), self._output / CURVE)
+            self._draw()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Draws the final curve and closes the bar."""
         if self._bar is not None:
-            draw_curve(read_log(self._output), self._output / CURVE)
+            self._draw()
             self._bar.close()
+
+    def _draw(self) -> None:
+        draw_curve(read_log(self._output), self._output / CURVE, self._examination)
 
     def _show(self, line: LogLine, steps: int) -> None:
         assert self._bar is not None
@@ -122,28 +141,57 @@ def _rate(before: tuple[int, float], now: tuple[int, float]) -> float:
     return (now[1] - before[1]) / (now[0] - before[0])
 
 
-def draw_curve(log: Sequence[LogLine], path: Path) -> None:
-    """Draws loss and learning rate over steps as a PNG, atomically.
+def _evaluated(examination: Examination) -> str:
+    """The last number and the best."""
+    last, best = examination.found[-1], examination.best
+    text = f"{examination.evaluation.metric} {examination.value(last):.4g}"
+    if best is None or best is last:
+        return f"{text} (best)"
+    return f"{text} (best {examination.value(best):.4g} at step {best.step})"
+
+
+def draw_curve(log: Sequence[LogLine], path: Path, examination: Examination | None = None) -> None:
+    """Draws loss and learning rate over steps as a PNG, atomically; below them what evaluations found.
 
     Args:
         log: Lines of `read_log`; without any, nothing is drawn.
         path: Written.
+        examination: Its metric is drawn, with a mark at the best.
     """
     if not log:
         return
-    steps = [line["step"] for line in log]
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    rows = 1 if examination is None else 2
+    figure = Figure(figsize=(8, 4.5 * rows), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    losses, *below = figure.subplots(rows, sharex=True, squeeze=False)[:, 0]
+    _draw_losses(losses, log)
+    if examination is not None:
+        _draw_metric(below[0], examination)
+    (below or [losses])[-1].set_xlabel("optimiser step")
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, format="png")
+    temporary.replace(path)
+
+
+def _draw_losses(axes: Axes, log: Sequence[LogLine]) -> None:
+    steps = [line["step"] for line in log]
     parts = [key for key in log[0] if key.startswith("loss_")]
     for name in ["loss", *(parts if len(parts) > 1 else [])]:
         axes.plot(steps, [line[name] for line in log], label=name.removeprefix("loss_"), linewidth=1.2)
-    axes.set(xlabel="optimiser step", ylabel="loss")
+    axes.set_ylabel("loss")
     axes.grid(alpha=0.3)
     rate = axes.twinx()
     rate.plot(steps, [line["lr"] for line in log], color="grey", linewidth=0.8, linestyle=":")
     rate.set_ylabel("learning rate (dotted)", color="grey")
     axes.legend(loc="upper right")
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+
+
+def _draw_metric(axes: Axes, examination: Examination) -> None:
+    found, best, metric = examination.found, examination.best, examination.evaluation.metric
+    steps, values = [entry.step for entry in found], [examination.value(entry) for entry in found]
+    axes.plot(steps, values, marker="o", markersize=3, linewidth=1.2)
+    if best is not None:
+        axes.plot(best.step, examination.value(best), "o", label=f"best: {examination.value(best):.4g}", markersize=8)
+        axes.legend(loc="best")
+    axes.set_ylabel(f"{metric}, {examination.evaluation.protocol}")
+    axes.grid(alpha=0.3)

@@ -11,12 +11,23 @@ import re
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rgbd3d import registry
 from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import WeightFile, load_card, parse
+from rgbd3d.downstream.network import build_task_network
 from rgbd3d.files import write_atomic
-from rgbd3d.folder import CARD, GOLDEN, load_pretraining, stored_weights, write_golden, write_tensors
+from rgbd3d.folder import (
+    CARD,
+    GOLDEN,
+    load_pretraining,
+    load_task_model,
+    stored_weights,
+    write_golden,
+    write_prediction,
+    write_tensors,
+)
 from rgbd3d.hub_verify import pin
 from rgbd3d.training.curves import run_curve, write_curve
 from rgbd3d.training.pretrain import FINAL
@@ -28,7 +39,9 @@ LARGEST_FILE = 16_000_000
 
 
 def publish(name: str, run: Path) -> Path:
-    """Bundles the result of `rgbd3d pretrain NAME --output RUN`.
+    """Bundles the result of `rgbd3d pretrain NAME --output RUN` or `rgbd3d finetune NAME --output RUN`.
+
+    Of a fine-tuned model that is one file, backbone and head; of pre-training backbone and rest.
 
     Args:
         name: Of the card; its file in hub_configs/ is rewritten below `weights:` only.
@@ -43,17 +56,13 @@ def publish(name: str, run: Path) -> Path:
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
     _check_recipe(name, run)
-    model = load_pretraining(run / FINAL).network
-    state = stored_weights(model, half=True)
-    backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
-    rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     target = registry.BUNDLED_WEIGHTS / name
     target.mkdir(parents=True, exist_ok=True)
-    write_tensors(backbone, target / registry.BACKBONE_FILE)
-    write_tensors(rest, target / registry.DECODER_FILE)
-    rounded = build_vit(registry.get_card(name).backbone)
-    rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
-    write_golden(rounded, load_file(run / FINAL / GOLDEN)["image"], target / GOLDEN)
+    image = load_file(run / FINAL / GOLDEN)["image"]
+    if registry.get_card(name).task is None:
+        _bundle_pretrained(name, run / FINAL, image, target)
+    else:
+        _bundle_fine_tuned(name, run / FINAL, image, target)
     pins = {path.name: _pin(path) for path in sorted(target.glob("*.safetensors"))}
     text = with_weights(card_file.read_text(encoding="utf-8"), pins)
     parse(text, str(card_file))  # refuses what could not be read back
@@ -62,6 +71,25 @@ def publish(name: str, run: Path) -> Path:
     curves.mkdir(exist_ok=True)
     write_curve(run_curve(run), curves / f"{name}.txt")
     return target
+
+
+def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path) -> None:
+    state = stored_weights(load_pretraining(final).network, half=True)
+    backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+    write_tensors(backbone, target / registry.BACKBONE_FILE)
+    write_tensors(rest, target / registry.DECODER_FILE)
+    rounded = build_vit(registry.get_card(name).backbone)
+    rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
+    write_golden(rounded, image, target / GOLDEN)
+
+
+def _bundle_fine_tuned(name: str, final: Path, image: Tensor, target: Path) -> None:
+    state = stored_weights(load_task_model(final).network, half=True)
+    write_tensors(state, target / registry.BACKBONE_FILE)
+    rounded = build_task_network(registry.get_card(name))
+    rounded.load_state_dict(state)
+    write_prediction(rounded, image, target / GOLDEN)
 
 
 def _check_recipe(name: str, run: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -19,8 +19,14 @@ from rgbd3d.training.resume import Identity
 _log = logging.getLogger(__name__)
 _NO_FAST_BF16 = ("DEFAULT", "NO AVX", "AVX2")  # torch's names; AVX-512 and later have it
 
-RECIPE = ("method", "backbone", "init", "objective", "data", "train")
+RECIPE = ("method", "task", "backbone", "init", "objective", "data", "train", "evaluation")
 """Sections of a card that decide about the weights."""
+
+_YOUNGER: dict[str, dict[str, Any]] = {
+    "data": {"frames": None, "label_share": 1.0, "transform": None},
+    "train": {"layer_decay": 1.0},
+}
+"""Fields that the cards of the first runs did not have, and what was always done then."""
 
 Device = Literal["auto", "cpu", "cuda"]
 _DISTRIBUTED_TIMEOUT_S = 4 * 3600  # the other processes wait while one renders or downloads
@@ -57,6 +63,20 @@ def total_steps(train: Train, frames: int) -> int:
     return math.ceil(train.epochs * frames / (train.batch_size * train.accumulate))
 
 
+def evaluation_steps(train: Train, frames: int, every: int, steps: int) -> list[int]:
+    """Optimiser steps after which a run is evaluated: those that complete `every` passes over the data, and the last.
+
+    Args:
+        train: Section of a card.
+        frames: Length of the data.
+        every: Passes between two evaluations.
+        steps: Optimiser steps of the whole run.
+    """
+    batch = train.batch_size * train.accumulate
+    passes = range(every, steps * batch // frames + 1, every)
+    return sorted({*(math.ceil(number * frames / batch) for number in passes), steps})
+
+
 def frames_per_process(train: Train, processes: int) -> int:
     """Frames of one forward pass in one of `processes` equal processes.
 
@@ -81,10 +101,17 @@ def run_identity(card: Card, data_digest: str, start_digest: str | None, process
         card: After overrides.
         data_digest: Of the data.
         start_digest: Of the weights it starts from, if they are neither random nor those of the card's `init`.
-        processes: Number of training processes; each draws its own masks.
+        processes: Number of training processes; each draws for itself.
     """
     recipe = {key: plain(getattr(card, key)) for key in RECIPE}
+    if card.task is None:  # so that runs that were started before there were tasks can be continued
+        recipe = {key: _without_younger(key, recipe[key]) for key in RECIPE if key not in ("task", "evaluation")}
     return {**recipe, "data_digest": data_digest, "start_digest": start_digest, "processes": processes}
+
+
+def _without_younger(section: str, values: Any) -> Any:
+    younger = _YOUNGER.get(section, {})
+    return {k: v for k, v in values.items() if k not in younger or v != younger[k]} if younger else values
 
 
 def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -> TrainingArguments:

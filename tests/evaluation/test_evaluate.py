@@ -1,65 +1,208 @@
-"""Results: means and deviations, the file, and errors that come before any work."""
+"""Measures by either kind of protocol: what is written, and errors that come before any work."""
 
 import json
-import os
 import statistics
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from labelled_source import frame, register_tiny_card
+from tiny import tiny_card
 
+from rgbd3d.card_sections import Evaluation
+from rgbd3d.cards import Card, with_overrides
 from rgbd3d.data.schema import encode_sample, write_shard
-from rgbd3d.evaluation.evaluate import Result, evaluate
-from rgbd3d.evaluation.protocols import PROTOCOLS
+from rgbd3d.data.sources import open_source
+from rgbd3d.downstream.network import build_task_network
+from rgbd3d.evaluation.evaluate import evaluate, result_file
+from rgbd3d.evaluation.models import check_fits, check_same_recipe
+from rgbd3d.evaluation.protocols import PROTOCOLS, find_protocol
+from rgbd3d.evaluation.protocols_scored import find_scored
+from rgbd3d.evaluation.result import Result
+from rgbd3d.evaluation.score import score
+from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.registry import UnknownModelError
+from rgbd3d.tasks import ConvNeXt, DepthEstimation, InstanceSegmentation, SemanticSegmentation
+
+ROOMS = 3
+SEMANTIC, DEPTH, INSTANCES = "synthrooms-semseg/40", "synthrooms-depth/full", "synthrooms-instances/37"
+HEAD = ConvNeXt(name="convnext", width=8, cells=2, depth=1)
+OBJECTIVES = {
+    SEMANTIC: SemanticSegmentation(labels="nyu40", head=HEAD),
+    DEPTH: DepthEstimation(head=HEAD, loss="log-l1"),
+    INSTANCES: InstanceSegmentation(labels="nyu40", classes=tuple(sorted({*range(40)} - {0, 1, 21})), width=8),
+}
 
 
-def result(*losses):
-    return Result(
-        model="a/model",
-        protocol="rgbd/pretext",
-        pretrained=True,
-        seeds=tuple(range(len(losses))),
-        runs=tuple({"loss": loss, "mean_predictor": 1.0} for loss in losses),
-        data={"source": "made-up", "split": "val", "frames": 3, "digest": "0" * 64},
-        versions={"rgbd3d": "0"},
-    )
+def task_card(protocol: str, seed: int = 0, **changes: object) -> Card:
+    """A card of a model that `protocol` scores."""
+    metric = {SEMANTIC: "miou", DEPTH: "delta1", INSTANCES: "mask_ap"}[protocol]
+    task = find_scored(protocol).task
+    fine_tuned = {
+        "name": f"mask3d-vitt-tiny.{task}",
+        "task": task,
+        "objective": OBJECTIVES[protocol],
+        "evaluation": Evaluation(protocol=protocol, metric=metric, higher_is_better=True, every=1),
+        "init": "mask3d-vitt-synthrooms",
+    }
+    card = replace(tiny_card("weights={status: recipe}", "measured=[]"), **(fine_tuned | changes))
+    return replace(card, train=replace(card.train, seed=seed))
 
 
-def test_mean_and_sample_deviation():
-    three = result(1.0, 2.0, 6.0)
-    assert three.mean("loss") == 3.0
-    assert three.std("loss") == pytest.approx(7**0.5)
-    assert three.std("mean_predictor") == 0.0
-    assert "3.000 ± 2.646" in str(three)
+def save_model(folder: Path, card: Card) -> str:
+    """Folder of an untrained model."""
+    with torch.random.fork_rng():
+        torch.manual_seed(card.train.seed)
+        network = build_task_network(card)
+    return str(save_pretrained_folder(network, card, folder))
 
 
-def test_one_run_has_no_deviation():
-    assert result(2.0).std("loss") is None
-    assert "±" not in str(result(2.0))
+def room(number: int) -> dict:
+    """A frame whose objects are halves of it."""
+    sample = frame(number)
+    sample["semantic"] = torch.zeros_like(sample["semantic"])
+    sample["semantic"][16:] = 4 + number
+    return sample | {"instance": (sample["semantic"] > 0).int()}
 
 
-def test_file_holds_all_runs_and_their_summary(tmp_path):
-    result(1.0, 2.0, 6.0).save(tmp_path / "result.json")
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
-    stored = json.loads((tmp_path / "result.json").read_text())
-    assert [run["loss"] for run in stored["runs"]] == [1.0, 2.0, 6.0]
-    assert stored["summary"]["loss"] == {"mean": 3.0, "std": pytest.approx(7**0.5)}
-    assert stored["data"]["split"] == "val"
+@pytest.fixture
+def rooms(tmp_path):
+    folder = tmp_path / "rooms"
+    rows = [encode_sample(room(number)) for number in range(ROOMS)]
+    write_shard(folder / "test-00000-of-00001.parquet", rows, label_space="nyu40")
+    return str(folder)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "result.json"
-    result(1.0).save(path)
-    before = path.read_text()
+# --------------------------------------------------------------------------------------------------- models for tasks
 
-    def full_disk(descriptor):
-        raise OSError("no space left on device")
 
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        result(2.0).save(path)
-    assert path.read_text() == before
-    assert list(tmp_path.iterdir()) == [path]
+@pytest.mark.parametrize("protocol", OBJECTIVES)
+def test_scores_a_model_from_its_folder(protocol, rooms, tmp_path):
+    if protocol == INSTANCES:
+        pytest.importorskip("faster_coco_eval")
+    card = task_card(protocol, seed=5)
+    model = save_model(tmp_path / "final", card)
+    out = tmp_path / "out"
+    result = evaluate(model, protocol, rooms, samples=2, device="cpu", output=out)
+    assert (result.model, result.checkpoints, result.seeds, result.pretrained) == (card.name, (model,), (5,), True)
+    assert result.facts == find_scored(protocol).facts()
+    assert (result.data.split, result.data.frames) == ("test", ROOMS)
+    assert result.command == f"rgbd3d evaluate {model} --protocol {protocol} --data {rooms} --split test"
+    file = result_file(result, out)
+    assert file.name == f"{card.name}.{protocol.replace('/', '-')}.pretrained.json"
+    assert Result.load(file) == result
+    page = (file.with_suffix("") / "index.html").read_text()
+    assert card.name in page
+    assert len(list((file.with_suffix("") / "samples").iterdir())) == 2
+
+
+def test_numbers_are_those_of_the_network(rooms, tmp_path):
+    card = task_card(DEPTH)
+    model = save_model(tmp_path / "final", card)
+    torch.manual_seed(card.train.seed)
+    network = build_task_network(card)
+    source = open_source(rooms, split="test")
+    expected = score(find_scored(DEPTH), source, network.predict).compute()
+    result = evaluate(model, DEPTH, rooms, device="cpu")
+    assert result.runs == (expected,)
+    full = evaluate(model, DEPTH, rooms, device="cpu", full_size=True)
+    assert full.command.endswith("--full-size")
+    assert full.runs == result.runs  # the frames have the card's size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "rooms"], "nothing is written"
+
+
+def test_seeds_of_a_recipe_are_one_result(rooms, tmp_path):
+    models = [save_model(tmp_path / f"seed{seed}", task_card(DEPTH, seed)) for seed in (3, 4)]
+    both = evaluate(models, DEPTH, rooms, device="cpu", output=tmp_path / "out")
+    singles = [evaluate(model, DEPTH, rooms, device="cpu") for model in models]
+    assert both.seeds == (3, 4)
+    assert both.runs == tuple(single.runs[0] for single in singles)
+    assert both.runs[0] != both.runs[1]
+    page = (result_file(both, tmp_path / "out").with_suffix("") / "index.html").read_text()
+    assert "<th>seed 3</th><th>seed 4</th>" in page
+
+
+def test_random_initialisation_is_said(rooms, tmp_path):
+    model = save_model(tmp_path / "final", task_card(DEPTH, init=None))
+    result = evaluate(model, DEPTH, rooms, device="cpu", output=tmp_path / "out")
+    assert not result.pretrained
+    assert result_file(result, tmp_path / "out").name.endswith(".random.json")
+
+
+@pytest.mark.parametrize(
+    ("card", "protocol", "message"),
+    [
+        (task_card(DEPTH), SEMANTIC, r"is a model for depth-estimation, but .*40 is for semantic-segmentation"),
+        (
+            task_card(SEMANTIC),
+            "nyuv2-semseg/13",
+            r"predicts 40 classes of nyu40 .*, but nyuv2-semseg/13 scores 13 classes of nyu13",
+        ),
+        (
+            task_card(INSTANCES),
+            "nyuv2-instances/9",
+            r"predicts 37 classes of nyu40 .*, but nyuv2-instances/9 scores 9 classes of nyu13",
+        ),
+        (tiny_card(), DEPTH, r"is a pre-trained backbone, but .* scores models for depth-est.*: `rgbd3d finetune`"),
+        (task_card(DEPTH), "rgbd/pretext", r"a model for depth-estimation, but rgbd/pretext .*: try mask3d-vitt-synth"),
+        (task_card(DEPTH, init=None), "rgbd/pretext", "measures pre-trained backbones: name the card of one"),
+    ],
+    ids=["task", "classes", "objects", "backbone", "transfer", "transfer of random"],
+)
+def test_a_model_that_does_not_fit_is_refused(card, protocol, message):
+    with pytest.raises(ValueError, match=message):
+        check_fits(card, find_protocol(protocol))
+
+
+def test_a_model_that_does_not_fit_is_refused_before_the_data_is_opened(tmp_path):
+    model = save_model(tmp_path / "final", task_card(DEPTH))
+    with pytest.raises(ValueError, match="is a model for depth-estimation"):
+        evaluate(model, SEMANTIC, "no/such/data")
+
+
+def test_other_objects_of_one_label_space_are_told_apart():
+    card = task_card(INSTANCES, objective=InstanceSegmentation(labels="nyu40", classes=tuple(range(37)), width=8))
+    with pytest.raises(ValueError, match=r"predicts 37 classes of nyu40 \(wall, floor,.* scores 37 .*\(cabinet, bed,"):
+        check_fits(card, find_scored(INSTANCES))
+
+
+def test_data_that_does_not_fit_is_refused_before_weights_are_read(rooms, tmp_path):
+    model = save_model(tmp_path / "final", task_card(SEMANTIC))
+    (tmp_path / "final" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="this protocol is for the train split of nyuv2"):
+        evaluate(model, "nyuv2-train795-semseg/40", rooms, split="test")
+
+
+def test_models_of_several_recipes_are_not_seeds(tmp_path):
+    first, other = task_card(DEPTH, seed=0), with_overrides(task_card(DEPTH, seed=1), ["train.batch_size=3"])
+    with pytest.raises(ValueError, match="differ in more than the seed"):
+        check_same_recipe([first, other])
+    with pytest.raises(ValueError, match="of the seeds 0, 1, 0: each seed counts once"):
+        check_same_recipe([task_card(DEPTH, 0), task_card(DEPTH, 1), task_card(DEPTH, 0)])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "message"),
+    [
+        (DEPTH, {"seeds": 2}, "trained already: a number of seeds cannot be asked for"),
+        (DEPTH, {"seeds": 2, "pretrained": False}, "a number of seeds and random initialisation cannot"),
+        ("rgbd/pretext", {"samples": 3}, "trains what it measures: samples cannot be asked for"),
+        ("rgbd/pretext", {"full_size": True}, "full size cannot"),
+        ("rgbd/pretext", {"device": "cuda"}, "cuda cannot"),
+    ],
+)
+def test_options_of_other_protocols_are_refused(protocol, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate("mask3d-vitt-synthrooms", protocol, "no/such/data", **options)
+
+
+def test_transfer_takes_one_model():
+    with pytest.raises(ValueError, match="more than one model cannot be asked for"):
+        evaluate(["mask3d-vitt-synthrooms", "mae-vitb-imagenet"], "rgbd/pretext", "no/such/data")
+
+
+# ------------------------------------------------------------------------------------------------------------ transfer
 
 
 def test_unknown_protocol_lists_the_known_ones():
@@ -81,10 +224,13 @@ def test_measures_on_frames_from_a_file(tmp_path):
     rows = [encode_sample({k: v for k, v in frame(i).items() if k != "semantic"}) for i in range(3)]
     write_shard(tmp_path / "data" / "val-00000-of-00001.parquet", rows)
     measured = evaluate(
-        name, "rgbd/pretext", tmp_path / "data", split="val", seeds=(0, 1), pretrained=False, output=tmp_path / "out"
+        name, "rgbd/pretext", tmp_path / "data", split="val", seeds=2, pretrained=False, output=tmp_path / "out"
     )
-    assert measured.data["frames"] == 3
+    assert measured.data.frames == 3
     assert measured.mean("loss") == statistics.fmean(run["loss"] for run in measured.runs)
-    stored = json.loads((tmp_path / "out" / f"{name}.rgbd-pretext.random.json").read_text())
+    assert measured.command.endswith(f"--data {tmp_path / 'data'} --split val --seeds 2 --random-init")
+    file = tmp_path / "out" / f"{name}.rgbd-pretext.random.json"
+    stored = json.loads(file.read_text())
     assert [run["loss"] for run in stored["runs"]] == [run["loss"] for run in measured.runs]
     assert stored["pretrained"] is False
+    assert Result.load(file) == measured

@@ -1,5 +1,7 @@
 """Protocols refuse data that they are not for, and what they score is never trained on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from labelled_source import LabelledSource, register_tiny_card
@@ -24,9 +26,9 @@ def name(tmp_path):
 @pytest.fixture
 def small(monkeypatch):
     """As if NYUv2 had nine frames with the numbers 0 to 8."""
-    monkeypatch.setattr(protocols, "NYU_TRAIN_FRAMES", TRAIN + SCORED)
-    monkeypatch.setattr(protocols, "NYU_HELD_OUT", SCORED)
-    monkeypatch.setattr(protocols, "NYU_NUMBERS", {0: 0, TRAIN - 1: TRAIN - 1, TRAIN: TRAIN})
+    numbers = {0: 0, TRAIN - 1: TRAIN - 1, TRAIN: TRAIN}
+    few = replace(protocols.NYU_FRAMES, count=TRAIN + SCORED, numbers=numbers, first=TRAIN)
+    monkeypatch.setattr(protocols, "NYU_FRAMES", few)
 
 
 @pytest.fixture
@@ -75,18 +77,24 @@ def test_frames_that_are_scored_are_never_trained_on(protocol, name, trained):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        (lambda: LabelledSource(TRAIN), r"needs the 9 labelled training frames of NYUv2; made-up has 6 frames"),
-        (lambda: LabelledSource(TRAIN + SCORED, label_space="nyu13"), "scores the 40 classes of nyu40.* are nyu13"),
+        (lambda: LabelledSource(TRAIN), "for the train split of nyuv2, 9 frames; made-up has 6"),
+        (lambda: LabelledSource(TRAIN + SCORED, label_space="nyu13"), "scores as nyu40; those of made-up are nyu13"),
         (
             lambda: LabelledSource(TRAIN + SCORED, columns=("image", "depth", "frame_id"), label_space=None),
-            "the labels of made-up are missing",
+            "made-up has no semantic, only image, depth",
         ),
-        (lambda: LabelledSource(TRAIN + SCORED, columns=("image", "semantic", "frame_id")), "made-up has no depth"),
+        (
+            lambda: LabelledSource(TRAIN + SCORED, columns=("image", "semantic", "frame_id")),
+            "made-up has no depth, only image, semantic",
+        ),
         (
             lambda: LabelledSource(TRAIN + SCORED, first_number=1),
-            "frame_id at position 0 is 1, but 0 is there in NYUv2",
+            "frame_id at position 0 of made-up is 1, but 0 is there",
         ),
-        (lambda: LabelledSource(TRAIN + SCORED, columns=("image", "depth", "semantic")), "at position 0 is None"),
+        (
+            lambda: LabelledSource(TRAIN + SCORED, columns=("image", "depth", "semantic")),
+            "at position 0 of made-up is None",
+        ),
     ],
     ids=["frames", "nyu13", "no labels", "no depth", "other numbers", "no numbers"],
 )
@@ -100,15 +108,15 @@ def test_refuses_other_data(protocol, source, problem):
 def test_refuses_frames_in_another_order():
     source = LabelledSource(TRAIN + SCORED)
     source.samples[TRAIN - 1], source.samples[TRAIN] = source.samples[TRAIN], source.samples[TRAIN - 1]
-    with pytest.raises(ValueError, match="position 5 is 6, but 5 is there"):
-        protocols.check_nyu(source)
+    with pytest.raises(ValueError, match="position 5 of made-up is 6, but 5 is there"):
+        protocols.NYU_FRAMES.check(source)
 
 
 def test_the_cut_is_between_two_known_frames():
-    last = protocols.NYU_TRAIN_FRAMES - 1
-    first_scored = protocols.NYU_TRAIN_FRAMES - protocols.NYU_HELD_OUT
-    assert {0, first_scored - 1, first_scored, last} <= protocols.NYU_NUMBERS.keys()
-    assert sorted(protocols.NYU_NUMBERS.values()) == list(protocols.NYU_NUMBERS.values())
+    frames = protocols.NYU_FRAMES
+    assert (frames.count, frames.first) == (795, 795 - 120)
+    assert {0, frames.first - 1, frames.first, frames.count - 1} <= frames.numbers.keys()
+    assert sorted(frames.numbers.values()) == list(frames.numbers.values())
 
 
 def test_pretext_needs_depth_and_a_model_of_it(name):

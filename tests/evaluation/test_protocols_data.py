@@ -132,7 +132,9 @@ def test_the_documentation_lists_them():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"unknown protocol 'nyuv2-depth/eigne'; did you mean nyuv2-depth/eigen"):
+    with pytest.raises(
+        ValueError, match=r"unknown protocol 'nyuv2-depth/eigne'; there are: .*; did you mean 'nyuv2-depth/eigen"
+    ):
         find_scored("nyuv2-depth/eigne")
     with pytest.raises(ValueError, match="there are: scannet-semseg/official"):
         find_scored("x")

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import tiny_run as tiny
+import tiny_task
 import torch
 from safetensors.torch import load_file
 
-from rgbd3d import registry
+from rgbd3d import card_index, registry
 from rgbd3d.cards import Card
+from rgbd3d.downstream.network import build_task_network
+from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training import publish as module
 from rgbd3d.training.curves import read_curve, run_curve
@@ -40,19 +43,19 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cards.mkdir()
     monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(registry, "cards_folder", lambda: cards)
-    monkeypatch.setattr(registry, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
+    monkeypatch.setattr(card_index, "_known", lambda: {path.stem: path for path in cards.glob("*.yaml")})
     write_card(tmp_path, CARD)
     return tmp_path
 
 
 def write_card(package: Path, card: Card) -> None:
-    (package / "cards" / f"{NAME}.yaml").write_text("# A comment.\n" + dump(card))
-    registry._load_named.cache_clear()
+    (package / "cards" / f"{card.name}.yaml").write_text("# A comment.\n" + dump(card))
+    card_index._load_named.cache_clear()
 
 
 def test_comes_back_by_name(package: Path, run: Path):
     assert publish(NAME, run) == package / "weights" / NAME
-    registry._load_named.cache_clear()
+    card_index._load_named.cache_clear()
 
     trained = load_file(run / "final" / "pretraining" / "model.safetensors")
     model = registry.create_model(NAME, task="pretraining", pretrained=True)
@@ -71,6 +74,29 @@ def test_comes_back_by_name(package: Path, run: Path):
     assert dataclasses.replace(card, weights=CARD.weights) == CARD, "only the weights section has changed"
     assert (package / "cards" / f"{NAME}.yaml").read_text().startswith("# A comment.\n")
     assert read_curve(package / "cards" / "curves" / f"{NAME}.txt") == run_curve(run) != {}
+
+
+def test_a_fine_tuned_model_comes_back_by_name(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    card = dataclasses.replace(tiny_task.DEPTH, init=None)
+    run = tmp_path / "finetuned"
+    torch.manual_seed(0)
+    network = build_task_network(card)
+    save_pretrained_folder(network, card, run / "final")
+    (run / TRAIN_STATE).write_text(json.dumps({"start_digest": None}))
+    write_card(package, card)
+    monkeypatch.setattr(module, "run_curve", lambda output: {1: 0.5})
+
+    target = publish(card.name, run)
+    card_index._load_named.cache_clear()
+    assert sorted(path.name for path in target.iterdir()) == ["golden.safetensors", "model.safetensors"]
+    model = registry.from_pretrained(card.name)
+    for name, weight in network.state_dict().items():
+        halved = weight.is_floating_point() and not name.endswith("pos_embed")
+        assert torch.equal(model.network.state_dict()[name], weight.half().float() if halved else weight), name
+    golden = load_file(target / "golden.safetensors")
+    with torch.inference_mode():
+        torch.testing.assert_close(model.network.eval().trace(golden["image"]), golden["trace"])
+    assert dataclasses.replace(registry.get_card(card.name), weights=card.weights) == card
 
 
 def test_another_recipe_is_refused(package: Path, run: Path):
@@ -92,7 +118,7 @@ def test_a_run_that_continued_from_given_weights_is_refused(package: Path, run: 
 def test_other_terms_and_departures_are_no_other_recipe(package: Path, run: Path):
     write_card(package, dataclasses.replace(CARD, departures=("Small.",), tolerance=0.1))
     publish(NAME, run)
-    registry._load_named.cache_clear()
+    card_index._load_named.cache_clear()
     card = registry.get_card(NAME)
     assert (card.weights.status, card.departures, card.tolerance) == ("bundled", ("Small.",), 0.1)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_run as tiny
 
-from rgbd3d import registry
+from rgbd3d import card_index, registry
 from rgbd3d.cards import load_card
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training.curves import read_curve, write_curve
@@ -30,8 +30,8 @@ def published(frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copy(tmp_path / "run" / "curve.txt", cards / "curves" / f"{NAME}.txt")
     monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", weights)
     monkeypatch.setattr(registry, "cards_folder", lambda: cards)
-    monkeypatch.setattr(registry, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
-    registry._load_named.cache_clear()
+    monkeypatch.setattr(card_index, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
+    card_index._load_named.cache_clear()
     return cards / "curves" / f"{NAME}.txt"
 
 
@@ -49,7 +49,7 @@ def test_the_same_machine_gives_the_same_bits(published: Path, frames: Path, tmp
 
     card = published.parents[1] / f"{NAME}.yaml"
     card.write_text(dump(dataclasses.replace(load_card(card), tolerance=0.6)))
-    registry._load_named.cache_clear()
+    card_index._load_named.cache_clear()
     assert reproduce(NAME, tmp_path / "again", data=str(frames), device="cpu").ok
 
 

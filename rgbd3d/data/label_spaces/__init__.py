@@ -47,6 +47,8 @@ _OWN_IDS = MappingProxyType(
 )
 _VIA = MappingProxyType({("nyu40", "nyu894"): "nyu40", ("nyu13", "nyu40"): "nyu13", ("nyu13", "nyu894"): "nyu40"})
 
+_COARSER = frozenset({("nyu40", "nyu13"), ("nyu40", "scannet20")})
+
 LABEL_SPACES = tuple(_OWN_IDS)
 """Names of all label spaces."""
 
@@ -95,6 +97,34 @@ def lookup(space: str, ids: str) -> npt.NDArray[np.uint8]:
         possible = [own for own in (_OWN_IDS[space],) if own] + [source for target, source in _VIA if target == space]
         raise ValueError(f"no ids {ids!r} for label space {space!r}: it is made from {possible}")
     table.setflags(write=False)
+    return table
+
+
+def says(source: str | None, space: str | None) -> bool:
+    """Whether labels of one label space say those of another, as nyu40 says nyu13; each says itself."""
+    return source == space or (source, space) in _COARSER
+
+
+@cache
+def translation(source: str | None, space: str) -> Tensor:
+    """Train ids of one label space by those of another.
+
+    Args:
+        source: Label space of the data.
+        space: Label space that is wanted.
+
+    Returns:
+        int64 (256,): 255 = ignore, for what is ignored or has no such class.
+
+    Raises:
+        ValueError: The labels do not say it.
+    """
+    if source is None or not says(source, space):
+        raise ValueError(f"labels of {source or 'no known label space'} cannot be translated to {space}")
+    table = torch.full((IGNORE_LABEL + 1,), IGNORE_LABEL)
+    count = len(class_names(source))
+    ids = np.arange(count) if source == space else lookup(space, source)[1 : count + 1]
+    table[:count] = torch.from_numpy(ids.astype(np.int64))
     return table
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rgbd3d.data.codec import MAX_FILE_BYTES, DataError
+from rgbd3d.data.codec import MAX_FILE_BYTES, DataError, FileBytes
 
 _RIGID_TOLERANCE = 0.02
 _FARTHEST_METRES = 1e5
@@ -30,7 +30,7 @@ def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
             raise DataError(f"{path}: no such file")
         if (size := path.stat().st_size) > limit:
             raise DataError(f"{path}: {size / 2**20:.0f} MiB, at most {limit / 2**20:.0f} MiB are expected")
-        return path.read_bytes()
+        return FileBytes(path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
@@ -184,7 +184,7 @@ def check_pose(pose: npt.ArrayLike, where: str) -> npt.NDArray[np.float32]:
     rotation = matrix[:3, :3]
     rigid = np.abs(rotation @ rotation.T - np.eye(3)).max() < _RIGID_TOLERANCE and np.linalg.det(rotation) > 0
     if not rigid or np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-4 or np.abs(matrix[:3, 3]).max() > _FARTHEST_METRES:
-        raise DataError(f"{where}: the pose is no rigid motion:\n{matrix.round(4)}")
+        raise DataError(f"{where}: the pose is no rigid motion: {matrix.round(4).tolist()}")
     return matrix.astype(np.float32)
 
 
@@ -209,5 +209,5 @@ def check_intrinsics(matrix: npt.ArrayLike, where: str) -> npt.NDArray[np.float3
     values = values.reshape(3, 3) if values.size == 9 else values.reshape(4, 4)[:3, :3]
     pinhole = np.isfinite(values).all() and values[1, 0] == 0 and np.abs(values[2] - [0, 0, 1]).max() < 1e-6
     if not pinhole or min(values[0, 0], values[1, 1]) <= 0 or abs(values[0, 1]) > _LARGEST_SKEW * values[0, 0]:
-        raise DataError(f"{where}: not a pinhole camera:\n{values}")
+        raise DataError(f"{where}: not a pinhole camera: {values.tolist()}")
     return values

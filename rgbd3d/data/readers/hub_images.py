@@ -56,7 +56,7 @@ class HubImagesReader(Reader):
         """Refuses what is no address of a commit on the Hub."""
         match = _ADDRESS.fullmatch(raw.as_posix())
         if match is None or match["commit"] is None:
-            raise DataError(f"{raw}: written hf://datasets/OWNER/NAME@COMMIT, with all 40 digits of the commit")
+            raise DataError(f"{raw}: no address like hf://datasets/OWNER/NAME@COMMIT, with all 40 digits of the commit")
         self._address = match["repo"], match["commit"], match["config"]
 
     def units(self) -> list[Unit]:

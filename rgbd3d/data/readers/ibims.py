@@ -150,7 +150,7 @@ class _Fields:
         """float32 (3, 3), pixels from 0."""
         matrix = self._array(name, (3, 3)).astype(np.float64).T
         if abs(matrix[2] - [0, 0, 1]).max() > 1e-6:
-            raise DataError(f"{self._path}, field {name!r}: not a transposed camera matrix:\n{matrix.T}")
+            raise DataError(f"{self._path}, field {name!r}: not a transposed camera matrix: {matrix.T.tolist()}")
         matrix[:2, 2] -= 1
         return check_intrinsics(matrix, f"{self._path}, field {name!r}")
 

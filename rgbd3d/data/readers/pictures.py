@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rgbd3d.data.codec import MAX_PIXELS, DataError
+from rgbd3d.data.codec import MAX_PIXELS, DataError, FileBytes
 from rgbd3d.data.readers.base import Unit, check_name
 
 UNIT_ROWS = 500
@@ -71,7 +71,7 @@ def as_stored(data: bytes, where: str) -> bytes | Tensor:
         DataError: None of the three, or a WebP file that is damaged or too large. JPEG and PNG are not looked into.
     """
     if data.startswith(_AS_IT_IS):
-        return data
+        return FileBytes(data, where)
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         raise DataError(f"{where}: neither JPEG nor PNG nor WebP; convert it")
     try:
@@ -81,6 +81,8 @@ def as_stored(data: bytes, where: str) -> bytes | Tensor:
         pixels = np.array(picture.convert("RGB"))
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{where}: far more than {MAX_PIXELS} pixels, which is the limit; make it smaller") from error
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:
         raise DataError(f"{where}: not a readable WebP image ({error})") from error
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

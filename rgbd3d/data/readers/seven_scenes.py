@@ -59,7 +59,7 @@ class SevenScenesReader(SequenceReader):
         """The sequences that the scenes' lists name: those of all "train" lists first."""
         scenes = [self.raw] if _is_scene(self.raw) else [sub for sub in list_folder(self.raw) if _is_scene(sub)]
         if not scenes:
-            raise DataError(f"{self.raw}: no SCENE/TrainSplit.txt or SCENE/TestSplit.txt, and neither without SCENE/")
+            raise DataError(f"{self.raw}: no TrainSplit.txt or TestSplit.txt, here or one folder down: no scene")
         for split, name in _SPLIT_LISTS.items():
             for scene in scenes:
                 if not (scene / name).is_file():

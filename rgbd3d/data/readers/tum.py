@@ -32,7 +32,7 @@ import torch
 
 from rgbd3d.data import codec, tum_lists
 from rgbd3d.data.codec import DataError
-from rgbd3d.data.layouts import Frame, read_intrinsics, scene_name
+from rgbd3d.data.layouts import Frame, read_intrinsics, scene_name, tum_frames
 from rgbd3d.data.readers.base import Row
 from rgbd3d.data.readers.bounded import list_folder, read_file
 from rgbd3d.data.readers.sequences import FrameSequence, SequenceReader, checked_pose
@@ -59,19 +59,7 @@ class TumReader(SequenceReader):
 
     def frames(self, folder: Path) -> list[Frame]:
         """Frames that have depth, and a pose where there are some."""
-        intrinsics = _intrinsics(folder)
-        return [
-            Frame(
-                color=frame.color,
-                scene_id=scene_name(folder),
-                frame_id=frame.number,
-                depth=frame.depth,
-                intrinsics=intrinsics,
-                pose=frame.pose,
-                pose_list=folder / tum_lists.POSES,
-            )
-            for frame in tum_lists.read_sequence(folder)
-        ]
+        return tum_frames(folder, _intrinsics(folder))
 
     def row(self, frame: Frame) -> Row:
         """A frame; its files may be missing although they are listed."""

@@ -25,16 +25,16 @@ MEDIAN_DEPTH, DEPTH_SPREAD = 2.7, 0.28
 """Median of the median depth of real frames in metres, and the standard deviation of its logarithm."""
 EYE_HEIGHT = (1.4, 0.2)
 """Mean and standard deviation in metres."""
-PITCH = (math.radians(-6), math.radians(8))
+PITCH = (math.radians(-3.5), math.radians(9))
 """Mean and standard deviation of the upward pitch, on top of turning towards what is looked at."""
-PITCH_RANGE = (math.radians(-40), math.radians(12))
-WALL_SHARE, FLOOR_SHARE = 0.25, 0.1
+PITCH_RANGE = (math.radians(-40), math.radians(16))
+WALL_SHARE, FLOOR_SHARE = 0.1, 0.06
 """Shares of the picture from which bare wall and floor make a view less interesting."""
 INTEREST: Mapping[str, float] = MappingProxyType({
-    "bed": 4.0, "sofa": 3.0, "toilet": 4.0, "counter": 4.0, "cabinet": 2.5, "desk": 1.5, "dresser": 1.3, "table": 1.5,
-    "mirror": 5.0, "picture": 3.0, "whiteboard": 4.0, "sink": 2.5, "bathtub": 1.5, "night_stand": 2.0, "towel": 2.0,
-    "clothes": 2.0, "shelves": 1.5, "bookshelf": 0.8, "window": 1.2, "tv": 2.0, "paper": 2.0, "door": 0.1, "box": 0.1,
-    "bag": 0.2, "otherstructure": 2.0, "wall": 0.1, "otherprop": 1.5, "lamp": 1.5,
+    "bed": 5.0, "sofa": 4.0, "toilet": 4.0, "counter": 4.0, "cabinet": 2.5, "desk": 1.5, "dresser": 1.3, "table": 1.5,
+    "mirror": 4.0, "picture": 4.0, "whiteboard": 4.0, "sink": 2.5, "bathtub": 1.5, "night_stand": 2.0, "towel": 2.0,
+    "clothes": 2.5, "shelves": 2.5, "bookshelf": 1.2, "window": 1.2, "tv": 2.0, "paper": 2.0, "box": 0.1,
+    "bag": 0.2, "otherstructure": 3.0, "wall": 0.1, "otherprop": 2.5, "pillow": 2.0, "person": 2.0, "lamp": 1.5,
 })  # fmt: skip
 """How much a landmark of a label attracts the camera: rare labels more, so that label shares come near NYUv2's."""
 DULL = 0.5
@@ -160,9 +160,10 @@ def _scores(scene: Scene, poses: Array, targets: Array) -> Array:
     share = np.stack([(seen == box).mean(1) for box in range(count + 3)], 1)
     objects, (wall, floor, ceiling) = share[:, :count], share[:, count:].T
     reward = np.minimum(objects, 0.25) @ (_interest(scene) - DULL) + 0.1 * np.minimum((objects > 0.02).sum(1), 6)
+    wall = wall + objects @ np.array([landmark.label == "door" for landmark in scene.landmarks])
     median, near = np.median(depth, 1), np.quantile(depth, 0.05, 1)
     reward -= 1.5 * np.abs(np.log(median / targets)) + 4.0 * np.maximum(0.8 - near, 0)
-    reward -= 6.0 * np.maximum(wall - WALL_SHARE, 0) + 2.0 * np.maximum(floor - FLOOR_SHARE, 0)
+    reward -= 6.0 * np.maximum(wall - WALL_SHARE, 0) + 3.0 * np.maximum(floor - FLOOR_SHARE, 0)
     return reward - 2.0 * np.maximum(ceiling - 0.1, 0) - 8.0 * np.maximum(objects.max(1) - 0.45, 0)
 
 

@@ -111,17 +111,19 @@ class _Decorator:
                 shell.box((0, width), y, (0, 0.09), board)
             for x in ((0.0, 0.014), (width - 0.014, width)):
                 shell.box(x, (0, depth), (0, 0.09), board)
-        if min(width, depth) > 3.2 and self._chance(0.35):
+        if min(width, depth) > 3.0 and self._chance(0.45):
             self._pier(shell)
         if shell.parts:
             self.builder.add(shell, np.zeros(3), 0.0, instance=_WALL_INSTANCE)
 
     def _pier(self, shell: Furniture) -> None:
+        """Fills a corner up to the ceiling; a slender pier is a column, a structure of its own."""
         width, depth, height = self.builder.size
-        a, b = self.rng.uniform(0.3, 1.1, 2)
+        a, b = self.rng.uniform(0.25, 1.1, 2)
         x0 = 0.0 if self._chance(0.5) else width - a
         y0 = 0.0 if self._chance(0.5) else depth - b
-        shell.box((x0, x0 + a), (y0, y0 + b), (0, height), self.builder.shell[0])
+        label = "otherstructure" if max(a, b) < 0.7 else None
+        shell.box((x0, x0 + a), (y0, y0 + b), (0, height), self.builder.shell[0], label)
         self.builder.footprints.append(Footprint(x0, y0, x0 + a, y0 + b, height))
 
     def _openings(self) -> None:

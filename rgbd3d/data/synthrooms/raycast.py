@@ -163,7 +163,7 @@ def _cast_small(
     near, hit = rays.pairs(shape, primitive, row, column)
     flat_depth, flat_index = depth.reshape(-1), index.reshape(-1)
     seen = np.flatnonzero(hit & (near < flat_depth[pixel]))
-    far_to_near = seen[np.argsort(-near[seen], kind="stable")]
+    far_to_near = seen[np.argsort(near[seen], kind="stable")[::-1]]  # of equals the first primitive stays
     flat_depth[pixel[far_to_near]] = near[far_to_near]  # the last, nearest value of a pixel stays
     flat_index[pixel[far_to_near]] = primitive[far_to_near]
 

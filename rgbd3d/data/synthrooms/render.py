@@ -24,6 +24,9 @@ from rgbd3d.types import RGBDSample
 LABEL_SPACE = "nyu40"
 """Train ids are NYU40 ids minus one; void becomes `IGNORE_LABEL`."""
 
+RENDERER = 2
+"""Rises whenever the same seed gives other pixels: rendered folders of another number are not continued."""
+
 Cameras = Literal["views", "path"]
 FOV_RANGE = (56.0, 68.0)
 """Horizontal degrees; NYUv2's camera has 63."""

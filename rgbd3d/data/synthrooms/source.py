@@ -68,7 +68,7 @@ class Synthrooms(Source):
         return (len(self._kept),) * len(self._seeds)
 
     def digest(self) -> str:
-        """Fingerprint of the settings and of the version of this package, which decide the pixels."""
+        """Fingerprint of the settings and of the version of the renderer, which decide the pixels."""
         return hashlib.sha256(f"{self._settings} every {self._every}".encode()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,11 +17,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rgbd3d import __version__
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.schema import encode_sample, write_shard
-from rgbd3d.data.synthrooms.render import LABEL_SPACE, Cameras, render_scene
+from rgbd3d.data.synthrooms.render import LABEL_SPACE, RENDERER, Cameras, render_scene
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.files import locked, sha256, write_atomic
 
@@ -40,7 +39,7 @@ class RenderSettings:
         size: (height, width) in pixels.
         cameras: See `render_scene`.
         scenes_per_shard: Rooms in one file.
-        version: Version of this package.
+        renderer: Version of the renderer.
     """
 
     split: str
@@ -49,7 +48,7 @@ class RenderSettings:
     size: tuple[int, int]
     cameras: Cameras = "views"
     scenes_per_shard: int = 32
-    version: str = __version__
+    renderer: int = RENDERER
 
     def __post_init__(self) -> None:
         if min(self.scenes, self.frames_per_scene, self.scenes_per_shard, *self.size) < 1:

@@ -7,7 +7,6 @@ antialiased where it is made smaller, which OpenCV's bilinear resizing does not 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from torchvision.transforms.v2 import InterpolationMode
@@ -26,6 +25,7 @@ from rgbd3d.data.transforms.compose import Compose, RandomApply
 from rgbd3d.data.transforms.crops import CenterCrop, HorizontalFlip, RandomCrop, RandomResizedCrop, RandomZoom
 from rgbd3d.data.transforms.depth import CutDepth, NormaliseDepth, StandardiseDepth
 from rgbd3d.data.transforms.sizes import PadTo, RandomScale, Resize, ResizeToCover, ResizeWithin
+from rgbd3d.strict_yaml import did_you_mean
 from rgbd3d.types import MILLIMETRES_PER_METRE
 
 Size = tuple[int, int]
@@ -44,9 +44,7 @@ def preset(name: str, size: Size | None = None) -> Compose:
         ValueError: There is no such set.
     """
     if name not in _PRESETS:
-        near = difflib.get_close_matches(name, _PRESETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_PRESETS)}"
-        raise ValueError(f"no preset {name!r}; {hint}")
+        raise ValueError(f"no preset {name!r}; there are {', '.join(_PRESETS)}{did_you_mean(name, _PRESETS)}")
     build = _PRESETS[name]
     return build() if size is None else build(size)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbd3d.evaluation.metrics.base import Meter, check_mergeable
+from rgbd3d.evaluation.tables import Rows
 from rgbd3d.types import IGNORE_LABEL
 
 
@@ -148,17 +149,14 @@ class SemanticMeter(Meter):
         return (quotients if self.counting.mean_over == "all" else quotients[scored > 0]).mean().item()
 
 
-def class_table(scores: Sequence[ClassScore]) -> str:
-    """The classes as a table in Markdown, one line each."""
+def class_table(scores: Sequence[ClassScore]) -> Rows:
+    """The classes as a table, one row each."""
 
     def cell(value: float | None) -> str:
         return "–" if value is None else f"{value:.1f}"
 
-    lines = ["| class | IoU | accuracy | precision | share |", "| --- | ---: | ---: | ---: | ---: |"]
-    for score in scores:
-        values = (score.iou, score.accuracy, score.precision, score.share)
-        lines.append(f"| {score.name} | {' | '.join(map(cell, values))} |")
-    return "\n".join(lines)
+    header = ("class", "IoU", "accuracy", "precision", "share")
+    return [header, *((s.name, *map(cell, (s.iou, s.accuracy, s.precision, s.share))) for s in scores)]
 
 
 def _percent(part: Tensor, whole: Tensor) -> list[float | None]:

@@ -91,7 +91,7 @@ def test_labels_are_optional(hub: LoopbackHub, tmp_path: Path):
     "address", ["hf://datasets/me/pictures", "hf://datasets/me/pictures@main", "hf://models/me/a@" + "0" * 40, "rooms"]
 )
 def test_a_commit_is_needed(address: str):
-    with pytest.raises(DataError, match="written hf://datasets/OWNER/NAME@COMMIT, with all 40 digits"):
+    with pytest.raises(DataError, match="no address like hf://datasets/OWNER/NAME@COMMIT, with all 40 digits"):
         HubImagesReader(Path(address))
 
 

@@ -152,7 +152,7 @@ def test_webp_is_decoded(tmp_path: Path):
         (as_file(np.zeros((9, 7, 3), np.uint8), "WEBP")[:-20], "not a readable WebP image"),
         (b"RIFF\x10\0\0\0WEBPVP8L", "not a readable WebP image"),
         # 16384 x 16384 in the header of a canvas with a small picture.
-        (b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0", "WebP image|the limit is"),
+        (b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0", "WebP image|far more than"),
     ],
 )
 def test_bad_pictures(data: bytes, message: str):
@@ -162,7 +162,7 @@ def test_bad_pictures(data: bytes, message: str):
 
 def test_bomb(tmp_path: Path):
     put(tmp_path / "a.png", bomb())
-    with pytest.raises(DataError, match="exceeds limit of"):
+    with pytest.raises(DataError, match="far more than 67108864 pixels"):
         encode_sample(rows(ImageFolderReader(tmp_path))[0])
 
 

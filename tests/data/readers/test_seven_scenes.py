@@ -144,7 +144,7 @@ def copy(raw, tmp_path):
 
 
 def test_a_folder_without_scenes_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no SCENE/TrainSplit.txt"):
+    with pytest.raises(DataError, match=r"no TrainSplit.txt or TestSplit.txt, here or one folder down"):
         SevenScenesReader(tmp_path).units()
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="a folder is expected"):

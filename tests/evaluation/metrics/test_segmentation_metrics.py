@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from rgbd3d.data.label_spaces import lookup
 from rgbd3d.evaluation.metrics import SemanticMeter
 from rgbd3d.evaluation.metrics.segmentation import BENCHMARK, POINTCEPT, PRESENT, PRI3D, class_table
+from rgbd3d.evaluation.tables import as_markdown
 
 VOID = 255
 
@@ -55,8 +56,8 @@ def test_per_class_table_by_hand():
     assert (floor.iou, floor.accuracy, floor.precision, floor.share) == (50, 50, 100, 40)
     assert (chair.iou, chair.accuracy, chair.precision, chair.share) == (0, None, 0, 0)
     assert (lamp.iou, lamp.accuracy, lamp.precision) == (None, None, None)
-    assert "| wall | 33.3 | 33.3 | 100.0 | 60.0 |\n| floor | 50.0 |" in class_table([wall, floor])
-    assert class_table([lamp]).endswith("| lamp | – | – | – | 0.0 |")
+    assert "| wall | 33.3 | 33.3 | 100.0 | 60.0 |\n| floor | 50.0 |" in as_markdown(class_table([wall, floor]))
+    assert as_markdown(class_table([lamp])).endswith("| lamp | – | – | – | 0.0 |")
 
 
 def test_confusion_matrix_has_a_column_for_none():

@@ -1,20 +1,70 @@
-"""Heat maps of layer-wise similarity, in the form of MeSa's figures 2, 5 and 8 to 10."""
+"""What comparing the layers of two networks gives: numbers, and heat maps as in MeSa's figures 2, 5 and 8 to 10."""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from rgbd3d.evaluation.cka import Similarity
+from rgbd3d.files import write_atomic
+
+Estimator = Literal["biased", "unbiased", "minibatch"]
 
 _COLOURS = "magma"  # lighter is more alike, as in the paper
 _MOST_NUMBERS = 16  # layers up to which the values fit into the cells
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """CKA of every layer of a network A with every layer of a network B, and within each of them.
+
+    Attributes:
+        a: Name of A.
+        b: Name of B.
+        layers_a: Names of A's layers.
+        layers_b: Names of B's layers.
+        between: CKA of layer i of A with layer j of B, [i][j].
+        within_a: CKA of layers i and j of A.
+        within_b: CKA of layers i and j of B.
+        estimator: How it was estimated.
+        batch_size: Frames in a batch of the minibatch estimator, at least.
+        data: Spec, digest and number of the frames.
+        versions: Of what the numbers depend on.
+    """
+
+    a: str
+    b: str
+    layers_a: tuple[str, ...]
+    layers_b: tuple[str, ...]
+    between: list[list[float]]
+    within_a: list[list[float]]
+    within_b: list[list[float]]
+    estimator: Estimator
+    batch_size: int | None
+    data: dict[str, str | int]
+    versions: dict[str, str]
+
+    def save(self, picture: Path) -> None:
+        """Writes the heat maps as FILE.png, and the numbers as FILE.json beside them, each atomically."""
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(picture, draw(self))
+        write_atomic(picture.with_suffix(".json"), json.dumps(asdict(self), indent=2) + "\n")
+
+    def __str__(self) -> str:
+        lines = [
+            f"CKA ({self.estimator}, {self.data['frames']} frames): each layer of {self.a}, the nearest of {self.b}"
+        ]
+        for name, row in zip(self.layers_a, self.between, strict=True):
+            nearest = max(range(len(row)), key=row.__getitem__)
+            lines.append(f"  {name:<32}{self.layers_b[nearest]:<32}{row[nearest]:6.3f}")
+        return "\n".join(lines)
 
 
 def draw(similarity: Similarity) -> bytes:

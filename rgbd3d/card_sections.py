@@ -1,0 +1,301 @@
+"""The sections of a card that say what is trained on what, where the weights are and what they score.
+
+One frozen dataclass per section; each refuses values that make no sense. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from rgbd3d.strict_yaml import require
+
+COMMIT = re.compile("[0-9a-f]{40}")
+"""A revision that cannot move."""
+
+REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+"""A repository on the Hub, owner/name."""
+
+# --------------------------------------------------------------------------------------------------- architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """The network that is kept after pre-training: timm's VisionTransformer with fixed sin-cos positions.
+
+    Attributes:
+        architecture: Width, depth and heads, by timm's size names.
+        patch_size: Pixels per patch side.
+        image_size: (height, width) of pre-training; any multiple of the patch works later.
+        class_token: Whether the encoder has one (MAE's weights do).
+        parameters: Number of trainable parameters (fixed positions don't count); a test counts the built
+            model's.
+    """
+
+    architecture: Literal["vit_tiny", "vit_small", "vit_base", "vit_large"]
+    patch_size: int
+    image_size: tuple[int, int]
+    class_token: bool
+    parameters: int
+
+    def __post_init__(self) -> None:
+        require(self.patch_size > 0, "patch_size", "should be positive")
+        require(
+            all(side > 0 and side % self.patch_size == 0 for side in self.image_size),
+            "image_size",
+            f"should be (height, width), both multiples of patch_size = {self.patch_size}",
+        )
+        require(self.parameters > 0, "parameters", "should be the number of parameters of the backbone")
+
+
+# ----------------------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render:
+    """How the embedded synthrooms data set is rendered for a recipe.
+
+    Attributes:
+        scenes: Number of rooms.
+        frames_per_scene: Views per room.
+        size: (height, width) of a frame in pixels.
+    """
+
+    scenes: int
+    frames_per_scene: int
+    size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "frames_per_scene"):
+            require(getattr(self, name) > 0, name, "should be positive")
+        require(min(self.size) > 0, "size", "should be (height, width) in pixels, both positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Joint RGB-D augmentation.
+
+    Attributes:
+        crop_scale: (smallest, largest) area of the random resized crop as a fraction of the frame; (1, 1) only resizes.
+        flip: Probability of a horizontal flip.
+        color_jitter: Strength of brightness, contrast, saturation, gamma and channel-gain jitter; 0 turns it off.
+        blur: Probability of a 3x3 box blur.
+        depth_holes: Expected fraction of depth that is hidden in soft-edged blobs, as a sensor would; 0 turns it off.
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    color_jitter: float = 0.0
+    blur: float = 0.0
+    depth_holes: float = 0.0
+
+    def __post_init__(self) -> None:
+        smallest, largest = self.crop_scale
+        require(
+            0 < smallest <= largest <= 1,
+            "crop_scale",
+            "should be (smallest, largest) area, 0 < smallest <= largest <= 1",
+        )
+        for name in ("flip", "blur"):
+            require(0 <= getattr(self, name) <= 1, name, "should be a probability in 0..1")
+        require(0 <= self.depth_holes <= 0.5, "depth_holes", "should be an expected fraction in 0..0.5")
+        require(0 <= self.color_jitter <= 1, "color_jitter", "should be a strength in 0..1")
+
+
+LABEL_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Shares of the frames that data-efficient runs train on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What the recipe is trained on.
+
+    Attributes:
+        source: Name of a data set (`rgbd3d data list`).
+        split: Part of it.
+        every: Take every k-th frame of a sequence.
+        frames: [first, end] of the positions in what is left that are trained on; None is all.
+        label_share: Train on this share of them, one of `LABEL_SHARES`: the same frames for everybody, and those of a
+            smaller share are part of a larger one (`rgbd3d.data.subset`).
+        render: Only for synthrooms: what to render.
+        augment: Augmentation; left as it is where `transform` is given.
+        transform: Preset of `rgbd3d.data.transforms` at the backbone's image size instead of `augment`.
+    """
+
+    source: str
+    split: str = "train"
+    every: int = 1
+    frames: tuple[int, int] | None = None
+    label_share: float = 1.0
+    render: Render | None = None
+    augment: Augment = Augment()
+    transform: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.every > 0, "every", "should be positive: every k-th frame is taken")
+        if self.frames is not None:
+            first, end = self.frames
+            require(0 <= first < end, "frames", "should be [first, end], 0 <= first < end")
+        shares = ", ".join(map(str, LABEL_SHARES))
+        require(self.label_share in LABEL_SHARES, "label_share", f"should be one of {shares}")
+        rendered = self.source == "synthrooms"
+        require(rendered or self.render is None, "render", f"belongs to source synthrooms only, not {self.source!r}")
+        require(
+            not rendered or self.render is not None, "render", "is needed for source synthrooms: scenes, frames, size"
+        )
+        require(self.transform is None or self.augment == Augment(), "transform", "replaces augment: give one of them")
+
+
+# ----------------------------------------------------------------------------------------------------- evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How a fine-tuned model is scored while it is trained, and by which number the best checkpoint is chosen.
+
+    Attributes:
+        protocol: Name of a protocol (`rgbd3d.evaluation.protocols_scored`).
+        metric: Key of its metrics.
+        higher_is_better: Whether a larger value of it is a better one.
+        every: Passes over the training data between two evaluations.
+        render: Only for protocols on synthrooms: the rooms that are scored.
+    """
+
+    protocol: str
+    metric: str
+    higher_is_better: bool
+    every: int
+    render: Render | None = None
+
+    def __post_init__(self) -> None:
+        require(self.every > 0, "every", "should be a positive number of epochs")
+
+
+# --------------------------------------------------------------------------------------------- weights and numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightFile:
+    """One pinned file.
+
+    Attributes:
+        sha256: 64 hex digits.
+        bytes: Size.
+    """
+
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        require(re.fullmatch("[0-9a-f]{64}", self.sha256) is not None, "sha256", "should be 64 lower-case hex digits")
+        require(self.bytes > 0, "bytes", "should be the size of the file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Where the weights are.
+
+    Attributes:
+        status: "bundled" (beside the card: in the package or in its Hub folder), "hub" (repo, revision and hashes
+            below) or "recipe" (nobody has trained it yet: asking for pre-trained weights is an error that names the
+            command which trains it).
+        repo: Hub repository, for status "hub".
+        revision: 40-hex commit, for status "hub".
+        files: Path within the folder -> pinned file; `model.safetensors` is the backbone with timm's names.
+    """
+
+    status: Literal["bundled", "hub", "recipe"]
+    repo: str | None = None
+    revision: str | None = None
+    files: dict[str, WeightFile] | None = None
+
+    def __post_init__(self) -> None:
+        if self.status == "hub":
+            require(self.repo is not None, "repo", "is needed for status hub: owner/name")
+            require(
+                COMMIT.fullmatch(self.revision or "") is not None,
+                "revision",
+                "should be a commit of 40 lower-case hex digits, never a branch or tag: those can move",
+            )
+        else:
+            require(self.repo is None, "repo", f"belongs to status hub only, not {self.status}")
+            require(self.revision is None, "revision", f"belongs to status hub only, not {self.status}")
+        if self.status == "recipe":
+            require(self.files is None, "files", "cannot be given for status recipe: nobody has trained it yet")
+        else:
+            require("model.safetensors" in (self.files or {}), "files", "should pin model.safetensors, the backbone")
+        for name in self.files or {}:
+            path = PurePosixPath(name)
+            inside = not path.is_absolute() and ".." not in path.parts and "\\" not in name
+            require(
+                inside and path.suffix == ".safetensors",
+                "files",
+                f"names {name!r}: only *.safetensors within the folder",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class License:
+    """Terms.
+
+    Attributes:
+        weights: SPDX id or a sentence; where in doubt, the stricter.
+        data: Terms of the training data.
+    """
+
+    weights: str
+    data: str
+
+    def __post_init__(self) -> None:
+        require(self.weights.strip() != "", "weights", "should state the licence of the weights")
+        require(self.data.strip() != "", "data", "should state the terms of the training data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A number of the paper, never ours.
+
+    Attributes:
+        task: For example semantic-segmentation.
+        dataset: Evaluated on.
+        metric: Name and unit.
+        value: As printed.
+        source: Paper, table and row.
+    """
+
+    task: str
+    dataset: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A number of ours.
+
+    Attributes:
+        task: For example depth-estimation.
+        dataset: Evaluated on.
+        protocol: Name of the protocol; numbers of different protocols are never put in one column.
+        metric: Name and unit.
+        mean: Mean over seeds.
+        std: Sample standard deviation over seeds; None with one seed.
+        seeds: Number of seeds.
+        command: What measured it.
+        baseline: The same protocol from random initialisation (mean), where that makes sense.
+        baseline_std: Its standard deviation.
+    """
+
+    task: str
+    dataset: str
+    protocol: str
+    metric: str
+    mean: float
+    std: float | None = None
+    seeds: int
+    command: str
+    baseline: float | None = None
+    baseline_std: float | None = None

@@ -1,0 +1,270 @@
+"""The verb: card of a task -> weights and numbers, for one seed or several."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from torch import nn
+
+from rgbd3d import registry
+from rgbd3d.cards import Card, Evaluation, Measured, with_overrides
+from rgbd3d.downstream.network import TaskNetwork
+from rgbd3d.downstream.start import initial_network
+from rgbd3d.evaluation.result import Data, Result, versions
+from rgbd3d.folder import save_pretrained_folder
+from rgbd3d.tasks import PretrainedDecoder
+from rgbd3d.training.batches import augmentation
+from rgbd3d.training.curves import CURVE, run_curve, write_curve
+from rgbd3d.training.examination import Evaluated, Examination
+from rgbd3d.training.exported_card import exported_card
+from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
+from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
+from rgbd3d.training.task_frames import TaskFrames, open_task_frames
+from rgbd3d.training.task_loss import TaskLoss
+
+BEST = "best"
+"""Folder of the model with the best number, beside `FINAL`, the one after the last step."""
+
+RESULT = "result.json"
+"""Numbers of the models after the last step, over all seeds; `rgbd3d compare` reads it."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out of one seed.
+
+    Attributes:
+        seed: Of head, order and augmentation; of the backbone too without pre-training.
+        folder: Of the model after the last step.
+        final: Its numbers.
+        best: Best numbers on the way.
+    """
+
+    seed: int
+    folder: Path
+    final: Evaluated
+    best: Evaluated
+
+
+def finetune(
+    card: Card,
+    data: str | None,
+    output: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    seeds: Sequence[int] | None = None,
+    workers: int = 0,
+    resume: bool = True,
+    device: Device = "auto",
+    start: str | Path | None = None,
+    pace: Pace | None = None,
+) -> Result | None:
+    """Fine-tunes a card by its recipe, or continues runs that were stopped, exports the models and scores them.
+
+    The card's protocol scores the network before the first step, every `evaluation.every` epochs and after the last
+    step. However often a run is killed, weights and numbers are the same, bit for bit, on the same machine and device
+    with the same torch. Under torchrun it runs in all processes; batches and scored frames are divided among them.
+
+    Args:
+        card: Recipe of a task.
+        data: Data specification of `rgbd3d.data.sources.open_source`, with what is trained on and what is scored; None
+            renders the card's synthrooms.
+        output: Folder of the run: checkpoints, log.jsonl, evaluations.jsonl, loss.png, curve.txt, train_state.json,
+            result.json and the models, best/ and final/. With `seeds` these are in seed-<seed>/, but for result.json.
+        overrides: `train.max_steps=100` and the like, applied to the card.
+        seeds: One run for each, in place of the card's own seed. Those that are finished are not run again.
+        workers: Loader processes; 0 loads in this process. Does not change the result.
+        resume: Continue from the newest whole checkpoint of a run; False refuses a folder that has one.
+        device: "auto" takes a GPU if there is one.
+        start: Model whose backbone to start from, instead of the card's `init`: what `rgbd3d.from_pretrained` takes.
+        pace: Logging and saving intervals.
+
+    Returns:
+        Numbers of the models after the last step; None with `pace.stop_after`, if the recipe goes on.
+
+    Raises:
+        CardError: A wrong override.
+        NoWeightsError: The card starts from one that has no weights yet.
+        ValueError: A card of pre-training, or the data, the protocol, the number of processes or the steps do not fit
+            the recipe.
+        UnknownModelError: There is no such model to start from.
+        DataError: The data cannot be read, or a frame is damaged or has labels out of range.
+        ResumeError: A folder holds another run.
+        NonFiniteError: The loss or a gradient became NaN or infinite.
+        KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after saving.
+    """
+    card = with_overrides(card, overrides)
+    augmentation(card)  # a wrong name is told before any frame is read
+    backbone = None if start is None else _backbone_of(start)
+    call = _Call(
+        card, data, Path(output), tuple(overrides), seeds, workers, resume, device, start, backbone, pace or Pace()
+    )
+    with reproducible(card.train.threads):
+        args = training_arguments(card.train, call.output, call.pace, device)
+        with args.main_process_first(desc="rendering"):
+            frames = open_task_frames(card, data)
+        trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
+        return _finish(call, frames, trained) if len(trained) == len(call.each_seed()) else None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What `finetune` was asked for; see there."""
+
+    card: Card
+    data: str | None
+    output: Path
+    overrides: tuple[str, ...]
+    seeds: Sequence[int] | None
+    workers: int
+    resume: bool
+    device: Device
+    start: str | Path | None
+    backbone: nn.Module | None  # that of `start`
+    pace: Pace
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
+            raise ValueError(f"seeds should be different numbers, at least one, not {list(self.seeds)}")
+
+    def each_seed(self) -> list[int]:
+        return [self.card.train.seed] if self.seeds is None else list(self.seeds)
+
+    def of_seed(self, seed: int) -> tuple[Card, Path, tuple[str, ...]]:
+        """Card, folder and overrides of one run."""
+        if self.seeds is None:
+            return self.card, self.output, self.overrides
+        own = (f"train.seed={seed}",) if seed != self.card.train.seed else ()
+        return with_overrides(self.card, own), self.output / f"seed-{seed}", (*self.overrides, *own)
+
+    def command(self) -> str:
+        """What to type to do it again."""
+        words = ["rgbd3d", "finetune", self.card.name]
+        words += [] if self.data is None else ["--data", self.data]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        words += [] if self.start is None else ["--start", str(self.start)]
+        return shlex.join(words + ([] if self.seeds is None else ["--seeds", *map(str, self.seeds)]))
+
+
+def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
+    """Trains, or goes on, with one seed; None if that stops before the recipe does."""
+    card, folder, overrides = call.of_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    args = training_arguments(card.train, folder, call.pace, call.device)
+    args.max_steps = total_steps(card.train, len(frames.train))
+    identity = run_identity(card, frames.train.digest(), weights_digest(call.backbone), args.world_size)
+    identity["scored_digest"] = frames.scored.digest()
+    checkpoint = find_checkpoint(args, folder, identity, call.resume)
+    run = Run(card, frames.train, args, folder, identity, checkpoint, call.workers, call.pace)
+    record_start(run, call.data, overrides)
+    network = _initial_network(card, call.backbone)
+    examination = _examination(run, network, frames)
+    train(run, TaskLoss(network), f"fine-tuning, seed {seed}", examination)
+    if run.stops_early:
+        return None
+    exported = exported_card(card, call.data, overrides, continued=call.start is not None)
+    return _export(run, network, examination, exported, call.command())
+
+
+def _backbone_of(model: str | Path) -> nn.Module:
+    """The backbone of a pre-trained or of a fine-tuned model."""
+    network: Any = registry.from_pretrained(model).network
+    return network.backbone if isinstance(network, TaskNetwork) else network
+
+
+def _initial_network(card: Card, backbone: nn.Module | None) -> TaskNetwork:
+    """Network before its first step; on every machine and device the same."""
+    if backbone is None:
+        return initial_network(card)
+    if isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
+        raise ValueError(f"the head of {card.name} is the decoder of its init, which a backbone to start from has not")
+    network = initial_network(replace(card, init=None))
+    network.load_backbone(backbone.state_dict())
+    return network
+
+
+def _examination(run: Run, network: TaskNetwork, frames: TaskFrames) -> Examination:
+    evaluation = run.card.evaluation
+    assert evaluation is not None, "`open_task_frames` refuses cards without"
+    steps = evaluation_steps(run.card.train, len(run.source), evaluation.every, run.args.max_steps)
+    return Examination(network, evaluation, frames.protocol, frames.scored, steps, run.output)
+
+
+def _export(run: Run, network: TaskNetwork, examination: Examination, card: Card, command: str) -> Trained:
+    """Writes final/ and best/, each with its number in its card; the network ends with the weights of the best."""
+    final, best = examination.found[-1], examination.best
+    assert best is not None, "step 0 is always evaluated"
+    if run.args.process_index == 0:
+        save_pretrained_folder(network, _with_number(card, examination, final, command), run.output / FINAL)
+        network.load_state_dict(examination.best_weights)
+        save_pretrained_folder(network, _with_number(card, examination, best, command), run.output / BEST)
+        write_curve(run_curve(run.output), run.output / CURVE)
+    return Trained(card.train.seed, run.output / FINAL, final, best)
+
+
+def _with_number(card: Card, examination: Examination, found: Evaluated, command: str) -> Card:
+    evaluation, frames = examination.evaluation, examination.protocol.frames
+    measured = Measured(
+        task=str(card.task),
+        dataset=f"{frames.data_set}, {frames.split}",
+        protocol=evaluation.protocol,
+        metric=evaluation.metric,
+        mean=examination.value(found),
+        seeds=1,
+        command=command,
+    )
+    return replace(card, measured=(measured,))
+
+
+def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained]) -> Result:
+    """Writes the result file and prints the numbers."""
+    result = Result(
+        model=call.card.name,
+        checkpoints=tuple(str(run.folder) for run in trained),
+        protocol=frames.protocol.name,
+        facts=frames.protocol.facts(),
+        pretrained=call.card.init is not None or call.start is not None,
+        seeds=tuple(run.seed for run in trained),
+        runs=tuple(run.final.metrics for run in trained),
+        data=Data.of(frames.scored, frames.protocol.frames.split),
+        command=call.command(),
+        versions=versions(),
+    )
+    if PartialState().is_main_process:
+        result.save(call.output / RESULT)
+        evaluation = call.card.evaluation
+        assert evaluation is not None
+        first = shlex.join(["rgbd3d", "verify", str(trained[0].folder)])
+        print(
+            f"\n{result}\n\n{table(trained, evaluation)}\n\nwritten: {call.output / RESULT}\nnext: {first}", flush=True
+        )
+    return result
+
+
+def table(trained: Sequence[Trained], evaluation: Evaluation) -> str:
+    """The deciding number of each seed after the last step, and the best on the way.
+
+    The best is chosen on the frames that are scored, so it is too good: compare models after the last step.
+
+    Args:
+        trained: Runs.
+        evaluation: Says which number decides.
+    """
+    rows = [("seed", f"{evaluation.metric} at the end", "best on the way", "at step")]
+    last, best = ([getattr(run, what).metrics[evaluation.metric] for run in trained] for what in ("final", "best"))
+    for run, end, top in zip(trained, last, best, strict=True):
+        rows.append((str(run.seed), f"{end:.4g}", f"{top:.4g}", str(run.best.step)))
+    if len(trained) > 1:
+        rows.append(("mean", _mean(last), _mean(best), ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"

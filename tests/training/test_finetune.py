@@ -1,0 +1,285 @@
+"""What a fine-tuning leaves behind, that it goes on exactly wherever it was killed, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_task
+import torch
+from safetensors.torch import load_file
+
+import rgbd3d
+from rgbd3d.cards import CardError, load_card
+from rgbd3d.data.codec import DataError
+from rgbd3d.data.sources import open_source
+from rgbd3d.evaluation.protocols_scored import find_scored
+from rgbd3d.evaluation.result import Result
+from rgbd3d.evaluation.score import score
+from rgbd3d.registry import NoWeightsError
+from rgbd3d.training.curves import read_curve
+from rgbd3d.training.examination import EVALUATIONS
+from rgbd3d.training.finetune import finetune
+from rgbd3d.training.logbook import read_log
+from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.recipe import Pace
+from rgbd3d.training.resume import MARKER, ResumeError, latest_complete
+
+DEPTH, SEMANTIC = tiny_task.DEPTH, tiny_task.SEMANTIC
+MODELS = [Path(name, "model.safetensors") for name in ("final", "best")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_task.write_frames(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that nothing interrupted."""
+    output = tmp_path_factory.mktemp("run")
+    result = finetune(DEPTH, str(data), output, device="cpu", pace=Pace(log_every=1, save_every=tiny_task.SAVE_EVERY))
+    assert result == Result.load(output / "result.json")
+    return output
+
+
+def written(output: Path) -> dict[str, bytes]:
+    """What has to be the same however often a run was killed."""
+    return {str(path): (output / path).read_bytes() for path in (*MODELS, Path(EVALUATIONS))}
+
+
+def evaluations(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / EVALUATIONS).read_text().splitlines()]
+
+
+def test_leaves_log_curve_numbers_and_state(run: Path, data: Path):
+    assert [line["step"] for line in read_log(run)] == [1, 2, 3, 4, 5]
+    assert set(read_log(run)[0]) == {"step", "loss", "loss_log-l1", "lr", "grad_norm", "images_per_s", "eta_s"}
+    assert max(line["lr"] for line in read_log(run)) == pytest.approx(1e-3), "that of the head"
+    assert read_curve(run / "curve.txt") == {line["step"]: line["loss"] for line in read_log(run)}
+    assert [line["step"] for line in evaluations(run)] == [0, 3, 5]
+    assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert any((run / "runs").rglob("events.out.tfevents.*"))
+    state = json.loads((run / "train_state.json").read_text())
+    assert (state["frames"], state["steps"]) == (tiny_task.FRAMES, tiny_task.STEPS)
+
+
+def test_numbers_are_those_of_the_exported_models(run: Path, data: Path):
+    result, found = Result.load(run / "result.json"), evaluations(run)
+    assert result.runs == (found[-1]["metrics"],)
+    assert (result.model, result.protocol, result.seeds) == (DEPTH.name, tiny_task.DEPTH_PROTOCOL, (0,))
+    assert (result.pretrained, result.checkpoints) == (False, (str(run / "final"),))
+    assert result.data.frames == tiny_task.SCORED
+    best = min(found, key=lambda line: line["metrics"]["abs_rel"])["metrics"]
+    source = open_source(data, split="test")
+    for folder, metrics in (("final", found[-1]["metrics"]), ("best", best)):
+        model: Any = rgbd3d.from_pretrained(run / folder)
+        assert score(find_scored(tiny_task.DEPTH_PROTOCOL), source, model.predict).compute() == metrics
+        (measured,) = load_card(run / folder / "card.yaml").measured
+        assert (measured.protocol, measured.metric) == (tiny_task.DEPTH_PROTOCOL, "abs_rel")
+        assert (measured.mean, measured.seeds) == (metrics["abs_rel"], 1)
+        assert measured.command == f"rgbd3d finetune {DEPTH.name} --data {data}"
+
+
+def test_learns_with_a_transform_and_a_frozen_backbone(data: Path, tmp_path: Path):
+    start = finetune(
+        SEMANTIC, str(data), tmp_path / "a", ("train.max_steps=1", "train.schedule.warmup=1.0"), device="cpu"
+    )
+    overrides = ("objective.freeze_backbone=true", "train.max_steps=30", "train.optimizer.lr=0.02")
+    after = finetune(SEMANTIC, str(data), tmp_path / "b", (*overrides, "train.layer_decay=1.0"), device="cpu")
+    assert start is not None
+    assert after is not None
+    assert after.mean("pixel_accuracy") > start.mean("pixel_accuracy") + 10
+    backbones = [load_file(tmp_path / run / "final" / "backbone" / "model.safetensors") for run in ("a", "b")]
+    assert all(torch.equal(value, backbones[1][name]) for name, value in backbones[0].items())
+
+
+def test_batches_without_any_truth_are_finite(tmp_path: Path):
+    def only_the_first(blank: Callable[[dict], dict]) -> Callable[[dict], dict]:
+        return lambda sample: sample if sample["frame_id"] == 0 else blank(sample)
+
+    overrides = ("train.max_steps=3", "train.batch_size=1")
+    for card, blank in ((DEPTH, tiny_task.without_depth), (SEMANTIC, tiny_task.without_labels)):
+        data = tiny_task.write_frames(tmp_path / card.name, change=only_the_first(blank))
+        finetune(card, str(data), tmp_path / f"{card.name}-run", overrides, device="cpu", pace=Pace(log_every=1))
+        log = read_log(tmp_path / f"{card.name}-run")
+        assert sum(line["loss"] == 0 for line in log) >= 2
+        assert all(torch.isfinite(torch.tensor(line["loss"])) for line in log)
+
+
+def test_seeds_in_one_call_and_finished_ones_not_again(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    overrides = ("train.max_steps=2",)
+    one = finetune(DEPTH, str(data), tmp_path, overrides, seeds=[1], device="cpu")
+    assert one is not None
+    assert one.std("abs_rel") is None
+    before = (tmp_path / "seed-1" / "log.jsonl").stat().st_mtime_ns
+    capsys.readouterr()
+    both = finetune(DEPTH, str(data), tmp_path, overrides, seeds=[0, 1], device="cpu")
+    assert (tmp_path / "seed-1" / "log.jsonl").stat().st_mtime_ns == before
+    assert both == Result.load(tmp_path / "result.json")
+    assert both is not None
+    assert both.seeds == (0, 1)
+    assert both.runs[1] == one.runs[0] != both.runs[0]
+    assert both.std("abs_rel") is not None
+    assert both.command.endswith("--set train.max_steps=2 --seeds 0 1")
+    assert load_card(tmp_path / "seed-1" / "final" / "card.yaml").train.seed == 1
+    out = capsys.readouterr().out
+    assert "abs_rel at the end" in out
+    mean = next(line for line in out.splitlines() if line.strip().startswith("mean"))
+    assert f"{both.mean('abs_rel'):.4g} ± {both.std('abs_rel'):.2g}" in mean
+
+
+def test_stops_early_without_a_result_and_goes_on(data: Path, run: Path, tmp_path: Path):
+    pace = Pace(log_every=1, save_every=tiny_task.SAVE_EVERY)
+    assert finetune(DEPTH, str(data), tmp_path, device="cpu", pace=dataclasses.replace(pace, stop_after=4)) is None
+    assert not (tmp_path / "result.json").exists()
+    assert not (tmp_path / "final").exists()
+    finetune(DEPTH, str(data), tmp_path, device="cpu", pace=pace)
+    assert written(tmp_path) == written(run)
+
+
+def after_step(step: int) -> Callable[[Path], bool]:
+    return lambda output: (log := read_log(output)) != [] and log[-1]["step"] >= step
+
+
+def while_saving(step: int) -> Callable[[Path], bool]:
+    return lambda output: (folder := output / f"checkpoint-{step}").is_dir() and not (folder / MARKER).exists()
+
+
+def after_evaluation(step: int) -> Callable[[Path], bool]:
+    return lambda output: (output / EVALUATIONS).is_file() and evaluations(output)[-1]["step"] >= step
+
+
+def while_exporting(output: Path) -> bool:
+    return any(output.glob(".best.*/new/model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "moments"),
+    [
+        (0, [after_evaluation(0), while_saving(2), after_evaluation(3), while_exporting]),
+        (2, [after_step(3), while_saving(4), after_evaluation(5)]),
+    ],
+)
+def test_killed_at_every_kind_of_moment(
+    processes: ForkServerContext,
+    data: Path,
+    run: Path,
+    tmp_path: Path,
+    workers: int,
+    moments: list[Callable[[Path], bool]],
+):
+    for moment in moments:
+        process = processes.Process(target=tiny_task.finetune, args=(DEPTH, data, tmp_path, workers))
+        process.start()
+        while not moment(tmp_path):
+            assert process.is_alive(), "ended before the moment to kill it"
+            time.sleep(0.0005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    process = processes.Process(target=tiny_task.finetune, args=(DEPTH, data, tmp_path, workers))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert written(tmp_path) == written(run)
+    assert Result.load(tmp_path / "result.json").runs == Result.load(run / "result.json").runs
+    assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_the_best_so_far_survives_when_what_follows_is_worse(data: Path, tmp_path: Path):
+    """The largest error is that before the first step; the run is continued after it."""
+    overrides = ("evaluation.higher_is_better=true",)
+    pace = Pace(log_every=1, save_every=1)
+    for stop_after in (4, None):
+        finetune(
+            DEPTH, str(data), tmp_path, overrides, device="cpu", pace=dataclasses.replace(pace, stop_after=stop_after)
+        )
+    found = evaluations(tmp_path)
+    best = max(found, key=lambda line: line["metrics"]["abs_rel"])
+    assert best["step"] == 0, "else this tests nothing"
+    (measured,) = load_card(tmp_path / "best" / "card.yaml").measured
+    assert measured.mean == best["metrics"]["abs_rel"]
+    trained = latest_complete(tmp_path)
+    assert trained is not None
+    kept, exported = load_file(trained.folder / "best.safetensors"), load_file(tmp_path / MODELS[1])
+    assert all(torch.equal(value, kept[name]) for name, value in exported.items())
+
+
+def test_another_recipe_other_data_and_no_resume_are_refused(run: Path, data: Path, tmp_path: Path):
+    for change, message in (
+        ("train.layer_decay=0.5", r"train\.layer_decay: 0\.75 then, 0\.5 now"),
+        ("objective.drop_path=0.0", r"objective\.drop_path: 0\.3 then, 0\.0 now"),
+        ("evaluation.metric=rmse", r"evaluation\.metric: 'abs_rel' then, 'rmse' now"),
+        ("data.frames=[0, 9]", r"data\.frames: None then, \[0, 9\] now"),
+    ):
+        with pytest.raises(ResumeError, match=message):
+            finetune(DEPTH, str(data), run, (change,), device="cpu")
+    other = tiny_task.write_frames(tmp_path / "other", frames=9)
+    with pytest.raises(ResumeError, match="data_digest"):
+        finetune(DEPTH, str(other), run, device="cpu")
+    rescored = tiny_task.write_frames(tmp_path / "rescored", splits=["train"])
+    tiny_task.write_frames(rescored, label_space="nyu13", splits=["test"])
+    with pytest.raises(ResumeError, match="scored_digest"):
+        finetune(DEPTH, str(rescored), run, device="cpu")
+    with pytest.raises(ResumeError, match="holds a run at step 5"):
+        finetune(DEPTH, str(data), run, device="cpu", resume=False)
+
+
+def test_labels_out_of_range_name_the_frame(tmp_path: Path):
+    def one_is_wrong(sample: dict[str, Any]) -> dict[str, Any]:
+        labels = sample["semantic"]
+        return {**sample, "semantic": labels.where((labels == 255) | (sample["frame_id"] != 4), labels + 40)}
+
+    data = tiny_task.write_frames(tmp_path / "data", change=one_is_wrong)
+    with pytest.raises(DataError, match=r"frame scene0/4: labels 40.* are none of the 40 classes of nyu40"):
+        finetune(SEMANTIC, str(data), tmp_path / "run", ("train.epochs=1",), device="cpu")
+
+
+def test_an_unknown_metric_is_told_before_training(data: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"evaluation\.metric: synthrooms-depth/full has no 'miou'"):
+        finetune(DEPTH, str(data), tmp_path, ("evaluation.metric=miou",), device="cpu")
+    assert read_log(tmp_path) == []
+
+
+def test_wrong_calls_leave_nothing_behind(data: Path, tmp_path: Path):
+    output = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"no preset 'pri3dd'.*did you mean 'pri3d'"):
+        finetune(SEMANTIC, str(data), output, ("data.transform=pri3dd",))
+    with pytest.raises(CardError, match="layer_decay"):
+        finetune(DEPTH, str(data), output, ("train.layer_decays=0.5",))
+    with pytest.raises(ValueError, match=r"seeds should be different numbers, at least one, not \[1, 1\]"):
+        finetune(DEPTH, str(data), output, seeds=[1, 1])
+    with pytest.raises(ValueError, match="is no fine-tuned model"):
+        finetune(tiny_task.tiny.CARD, str(data), output)
+    with pytest.raises(ValueError, match="is a fine-tuned model; train it with `rgbd3d finetune"):
+        pretrain(DEPTH, str(data), output)
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        finetune(DEPTH, str(tmp_path / "nowhere"), output)
+    assert not output.exists()
+
+
+def test_an_init_without_weights_is_never_a_random_start(data: Path, tmp_path: Path):
+    with pytest.raises(NoWeightsError, match=r"mae-vitb-imagenet has no weights yet.*init=null"):
+        finetune(dataclasses.replace(DEPTH, init="mae-vitb-imagenet"), str(data), tmp_path, device="cpu")
+    with pytest.raises(NoWeightsError, match="mae-vitb-imagenet has no weights yet"):
+        finetune(DEPTH, str(data), tmp_path, start="mae-vitb-imagenet", device="cpu")
+
+
+def test_starts_from_a_given_backbone(run: Path, data: Path, tmp_path: Path):
+    start = run / "final"
+    overrides = ("train.max_steps=1", "train.schedule.warmup=1.0")  # the first step has learning rate 0
+    result = finetune(DEPTH, str(data), tmp_path, overrides, start=start, device="cpu")
+    assert result is not None
+    assert result.pretrained
+    assert result.command.endswith(f"--start {start}")
+    exported, given = (load_file(folder / "backbone" / "model.safetensors") for folder in (tmp_path / "final", start))
+    assert all(torch.equal(exported[name], value) for name, value in given.items())
+    assert "Continued from given weights" in " ".join(load_card(tmp_path / "final" / "card.yaml").departures)
