@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 
 import rgbd3d
-from rgbd3d import cli_data, cli_downstream, cli_models, cli_training
+from rgbd3d import cli_data, cli_evaluation, cli_models, cli_training
 
 DEBUG = "RGBD3D_DEBUG"
 
-_GROUPS = (cli_models, cli_training, cli_downstream, cli_data)  # in the order of `rgbd3d --help`
+_GROUPS = (cli_models, cli_training, cli_evaluation, cli_data)  # in the order of `rgbd3d --help`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -138,5 +138,7 @@ def _data_verify(options: argparse.Namespace) -> None:
 def _data_inspect(options: argparse.Namespace) -> None:
     from rgbd3d.data.inspect import inspect
 
-    sheet = options.sheet or Path(f"{Path(options.source).name.partition('?')[0]}-{options.split}.png")
+    source = Path(options.source)
+    name = source.resolve().name if source.is_dir() else source.name.partition("?")[0]
+    sheet = options.sheet or Path(f"{name}-{options.split}.png")
     print(inspect(options.source, options.split, None if options.no_sheet else sheet))

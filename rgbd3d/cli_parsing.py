@@ -32,6 +32,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    """A number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} should be a number, 0 or more")
+    return int(text)
+
+
 def size(text: str) -> tuple[int, int]:
     """WIDTHxHEIGHT as (height, width)."""
     width, separator, height = text.partition("x")

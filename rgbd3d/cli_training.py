@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rgbd3d import registry
 from rgbd3d.cards import load_card, with_overrides
-from rgbd3d.cli_parsing import add_command, positive
+from rgbd3d.cli_parsing import add_command, not_negative, positive
 
 if TYPE_CHECKING:
     from rgbd3d.cards import Card
@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
         commands, "finetune", _finetune, "train a card for its task and score it; the same command continues"
     )
     _add_recipe(command)
-    command.add_argument("--seeds", nargs="+", type=int, metavar="N", help="one run for each, in DIR/seed-N")
+    command.add_argument("--seeds", nargs="+", type=not_negative, metavar="N", help="one run for each, in DIR/seed-N")
     command.add_argument(
         "--start", metavar="MODEL", help="folder, Hub id or card to start from instead of the card's init"
     )
@@ -49,7 +49,9 @@ def _add_run_options(command: argparse.ArgumentParser, output: str) -> None:
         "--data", metavar="SOURCE", help="folder or hf://datasets/OWNER/NAME@REVISION; default: rendered"
     )
     command.add_argument("--output", type=Path, metavar="DIR", help=f"default: {output}")
-    command.add_argument("--workers", type=int, default=0, help="loader processes; the result doesn't depend on it")
+    command.add_argument(
+        "--workers", type=not_negative, default=0, help="loader processes; the result doesn't depend on it"
+    )
     command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
 
@@ -85,6 +87,7 @@ def _finetune(options: argparse.Namespace) -> None:
         resume=not options.no_resume,
         device=options.device,
         start=options.start,
+        recipe=options.card,
     )
 
 

@@ -113,4 +113,9 @@ def _enlarged(maps: Tensor | list[Tensor], sizes: Sizes | None) -> list[Tensor]:
         return [channels.float() for channels in maps]
     if len(sizes) != len(maps):
         raise ValueError(f"predictions for {len(maps)} images, but target_sizes for {len(sizes)}")
-    return [upsample(channels[None], (int(h), int(w)))[0] for channels, (h, w) in zip(maps, sizes, strict=True)]
+    return [_resized(channels, (int(h), int(w))) for channels, (h, w) in zip(maps, sizes, strict=True)]
+
+
+def _resized(channels: Tensor, size: tuple[int, int]) -> Tensor:
+    """float32 (C, *size); C may be 0, which torch does not resize."""
+    return upsample(channels[None], size)[0] if len(channels) else channels.new_zeros(0, *size, dtype=torch.float32)

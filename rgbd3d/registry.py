@@ -55,6 +55,7 @@ __all__ = [
     "get_card",
     "lineage",
     "list_models",
+    "model_folder",
     "model_info",
     "register",
     "training_command",
@@ -247,15 +248,11 @@ def from_pretrained(name: str | Path, task: str | None = None, *, revision: str 
         ValueError: A folder whose weights are not those that its card pins.
         HubError: The Hub doesn't give it whole and as promised.
     """
-    text = str(name)
-    plain_word = isinstance(name, str) and not looks_like_path(text) and "/" not in text
     _check_task(task)
-    if revision is not None and (plain_word or Path(text).expanduser().is_dir()):
-        raise ModelError(f"revision is for Hub ids (owner/name); {text!r} is a card or a folder")
-    if plain_word:
-        _refuse_untrained_head(get_card(text), task)
-        return create_model(text, task, pretrained=True)
-    folder = _model_folder(name, revision)
+    folder = model_folder(name, revision)
+    if folder is None:
+        _refuse_untrained_head(get_card(str(name)), task)
+        return create_model(str(name), task, pretrained=True)
     from rgbd3d.folder import card_of, load_model, load_pretraining, load_task_model
 
     card = card_of(folder)
@@ -276,8 +273,20 @@ def _refuse_untrained_head(card: Card | None, task: str | None) -> None:
     )
 
 
-def _model_folder(name: str | Path, revision: str | None) -> Path:
+def model_folder(name: str | Path, revision: str | None = None) -> Path | None:
+    """The folder behind what `from_pretrained` takes, pulled from the Hub if it is there; None for a card's name.
+
+    Raises:
+        UnknownModelError: Neither a card's name nor a folder nor a Hub id.
+        ModelError: A revision for something that has none.
+        HubError: The Hub doesn't give it whole and as promised.
+    """
     folder = Path(name).expanduser()
+    plain_word = isinstance(name, str) and not looks_like_path(name) and "/" not in name
+    if revision is not None and (plain_word or folder.is_dir()):
+        raise ModelError(f"revision is for Hub ids (owner/name); {str(name)!r} is a card or a folder")
+    if plain_word:
+        return None
     if folder.is_dir():
         return folder
     if isinstance(name, Path) or looks_like_path(name) or not REPOSITORY.fullmatch(name):

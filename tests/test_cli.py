@@ -114,6 +114,33 @@ def test_render_names_the_flag_that_is_wrong(flag: str, tmp_path: Path, capsys: 
     assert f"argument {flag.split()[0]}: '0' should be a number, 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--workers=-1", "--seeds 0 -1"])
+def test_training_takes_no_negative_numbers(flag: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(f"finetune {NAME}.depth-synthrooms {flag}".split())
+    assert "'-1' should be a number, 0 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [f"evaluate {NAME} --protocol x", f"cka {NAME} {NAME}"])
+def test_measuring_knows_the_devices(command: str, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    for target in ("evaluate.evaluate", "cka.cka"):
+        monkeypatch.setattr(f"rgbd3d.evaluation.{target}", lambda *_, device, **__: asked.append(device))
+    for options in ("", "--device cpu", "--device cuda", "--device auto"):
+        assert main(f"{command} --data nowhere {options}".split()) == 0
+    assert asked == ["auto", "cpu", "cuda", "auto"]
+
+
+@pytest.mark.parametrize("source", [".", "../rooms", ""])
+def test_the_sheet_has_the_name_of_the_folder(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "rooms").mkdir()
+    monkeypatch.chdir(tmp_path / "rooms")
+    sheets: list[Path] = []
+    monkeypatch.setattr("rgbd3d.data.inspect.inspect", lambda source, split, sheet: sheets.append(sheet))
+    assert main(["data", "inspect", source or str(tmp_path / "rooms")]) == 0
+    assert sheets == [Path("rooms-train.png")]
+
+
 @pytest.mark.parametrize("command", ["render --scenes 1", "prepare frames --raw raw"])
 @pytest.mark.parametrize("size", ["320", "240 320", "0x4", "4x", "-1x4", "32x24x3"])
 def test_a_size_has_one_form(command: str, size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -21,7 +21,7 @@ HUB = {"hub", "hub_errors", "hub_verify", "folder"}
 TRANSFORMERS_HEADS = {"modeling_upernet", "modeling_mask2former"}
 MODELING = {"modeling", "modeling_base", "modeling_tasks"} | TRANSFORMERS_HEADS
 FACE = {"configuration", "processing"} | MODELING
-CLI = {"cli_models", "cli_training", "cli_downstream", "cli_data"}
+CLI = {"cli_models", "cli_training", "cli_evaluation", "cli_data"}
 BELOW_TRAINING = BELOW_METHODS | ZOO | HUB | FACE | {"methods", "data", "downstream"}
 
 ALLOWED = {
@@ -69,7 +69,7 @@ ALLOWED = {
     "cli_parsing": set(),
     "cli_models": {"cli_parsing", "registry", "zoo", "hub", "demo"},
     "cli_training": NOUNS | {"cli_parsing", "registry", "training"},
-    "cli_downstream": NOUNS | {"cli_parsing", "registry", "evaluation"},
+    "cli_evaluation": {"cli_parsing", "evaluation"},
     "cli_data": {"cli_parsing", "data", "hub_datasets"},
 }
 LIGHT = (

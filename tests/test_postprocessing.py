@@ -60,6 +60,12 @@ def test_thresholds():
     assert segments(outputs, target_sizes=[(2, 16)])[0]["segmentation"].shape == (2, 16)
 
 
+def test_an_image_without_objects_has_an_empty_map_of_its_size():
+    result = segments(found(), target_sizes=[(2, 3)])[0]
+    assert result["segmentation"].tolist() == [[-1] * 3] * 2
+    assert result["segments_info"] == []
+
+
 def test_only_instance_models_have_instances(processor):
     assert processor.post_process_instance_segmentation is segments
     for task in (None, "semantic-segmentation", "depth-estimation"):

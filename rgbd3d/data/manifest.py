@@ -139,6 +139,20 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / WORK).is_dir() and not (folder / MANIFEST).is_file()
 
 
+def data_set_of(folder: Path) -> str | None:
+    """Name in the catalogue of the data set that was prepared in a folder; None for any other folder.
+
+    Raises:
+        DataError: The manifest cannot be read.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        return str(read_json(folder / MANIFEST)["settings"]["data_set"])
+    except (KeyError, TypeError):
+        return None
+
+
 def open_work(out: Path, plan: Plan) -> None:
     """Writes the plan into a folder where nothing was prepared yet, or checks that it was begun with the same plan.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rgbd3d.data.columns import COLUMNS
@@ -33,16 +34,22 @@ class DepthModel:
 
     @classmethod
     def parse(cls, text: str) -> DepthModel:
-        """MODEL, MODEL@REVISION, and either followed by :metric or :relative, as `pinned` writes it."""
+        """MODEL, MODEL@REVISION, and either followed by :metric or :relative, as `pinned` writes it.
+
+        The path of a folder that is there may contain "@".
+        """
         rest, _, kind = text.rpartition(":")
         if kind not in _METRIC:
             rest, kind = text, ""
-        model, _, revision = rest.partition("@")
+        model, revision = rest, ""
+        if "@" in rest and not Path(rest).is_dir():
+            model, _, revision = rest.rpartition("@")
         return cls(model, revision or None, _METRIC.get(kind))
 
     def pinned(self) -> tuple[DepthModel, str]:
         """The same at a commit, and how a manifest names it: without the path of a folder."""
         manifest = _loaded(self).manifest()
+        _loaded.cache_clear()  # the processes that use it load their own
         pinned = DepthModel(self.model, manifest["revision"], manifest["depth"] == "metric")
         return pinned, f"{manifest['model']}@{manifest['revision']}:{manifest['depth']}"
 

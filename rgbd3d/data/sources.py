@@ -74,6 +74,19 @@ def open_source(
     return source
 
 
+def is_split(spec: str | Path, split: str) -> bool:
+    """Whether `split` names a part of a data set; a single file, or a folder of frames alone, is opened under any name.
+
+    Args:
+        spec: As for `open_source`.
+        split: Likewise.
+    """
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return bool(_parquet_files(path)) or (path / split).is_dir()
+    return not path.is_file()
+
+
 def _parquet_files(folder: Path) -> list[str]:
     # Not a recursive search: a folder of frames may hold millions of files.
     patterns = ("*.parquet", "*/*.parquet", "data/*/*.parquet")

@@ -36,7 +36,7 @@ _BUILDERS: dict[str, Callable[[int], object]] = {
     "dpt": lambda dim: DPT(name="dpt", level_dims=(dim // 8, dim // 4, dim // 2, dim), feature_dim=_third(dim)),
     "mim-depth": lambda dim: MIMDepth(name="mim-depth"),
     "upernet": lambda dim: UperNet(name="upernet", width=2 * _third(dim)),
-    "mask2former": lambda dim: Mask2Former(name="mask2former", width=_third(dim)),
+    "mask2former": lambda dim: Mask2Former(name="mask2former", width=_third(dim, 32)),
 }
 """Heads in the proportions to the backbone's width that the papers use on a ViT-B of 768 channels."""
 
@@ -108,6 +108,6 @@ def _head(name: str, dim: int, decoder: objectives.Decoder | None) -> typing.Any
     return PretrainedDecoder(name="decoder", decoder=decoder)
 
 
-def _third(dim: int) -> int:
-    """256 of 768, in multiples of 8."""
-    return max(dim // 24, 1) * 8
+def _third(dim: int, multiple: int = 8) -> int:
+    """256 of 768, rounded down to a multiple."""
+    return max(dim // (3 * multiple), 1) * multiple

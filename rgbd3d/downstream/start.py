@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from rgbd3d import registry
 from rgbd3d.cards import Card
@@ -22,8 +25,7 @@ def initial_network(card: Card) -> TaskNetwork:
 
     Raises:
         NoWeightsError: Nobody has trained `init` yet, or its decoder is not published.
-        ValueError: A card of pre-training, or a decoder of another size than that of `init`.
-        RuntimeError: `init` has another backbone.
+        ValueError: A card of pre-training, or `init` has another backbone or a decoder of another size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(card.train.seed)
@@ -31,7 +33,7 @@ def initial_network(card: Card) -> TaskNetwork:
     backbone = registry.initial_weights(card)
     if backbone is None:
         return network
-    network.load_backbone(backbone)
+    load_start(network, backbone, card, str(card.init))
     if isinstance(network.head, DecoderHead):
         assert card.init is not None
         decoder = registry.decoder_weights(card.init)
@@ -40,3 +42,31 @@ def initial_network(card: Card) -> TaskNetwork:
         except ValueError as error:
             raise ValueError(f"{card.name} starts from {card.init}: {error}") from error
     return network
+
+
+def load_start(network: TaskNetwork, state: Mapping[str, Tensor], card: Card, start: str) -> None:
+    """Starts the backbone of a card's network from trained weights.
+
+    Args:
+        network: Of the card.
+        state: Weights of a backbone, with timm's names.
+        card: Fine-tuned.
+        start: Name of the model whose backbone it is.
+
+    Raises:
+        ValueError: They are of another backbone; names both.
+    """
+    try:
+        network.load_backbone(state)
+    except RuntimeError as error:
+        own = network.backbone.state_dict()
+        raise ValueError(
+            f"{card.name} has the backbone {card.backbone.architecture} ({_size(own)}), but {start}, which it would "
+            f"start from, has another one ({_size(state)})"
+        ) from error
+
+
+def _size(state: Mapping[str, Tensor]) -> str:
+    blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
+    width, _, patch, _ = state["patch_embed.proj.weight"].shape
+    return f"{blocks} blocks of width {width}, patch {patch}, {'a' if 'cls_token' in state else 'no'} class token"

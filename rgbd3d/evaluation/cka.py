@@ -11,7 +11,6 @@ rotation and scale. Three estimators:
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +20,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import rgbd3d
 from rgbd3d.data.base import Source
 from rgbd3d.data.sources import open_source
+from rgbd3d.evaluation.device import find_device
 from rgbd3d.evaluation.networks import Network, open_network
+from rgbd3d.evaluation.result import versions
 from rgbd3d.evaluation.similarity import Estimator, Similarity
 
 FEWEST = 4
@@ -55,7 +55,7 @@ def cka(
     estimator: Estimator = "biased",
     batch_size: int = 32,
     layers: Sequence[str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     memory: int = 2 << 30,
     output: Path | None = None,
 ) -> Similarity:
@@ -75,7 +75,7 @@ def cka(
         batch_size: Of the minibatch estimator: batches have so many frames or a few more, spread over the source.
         layers: Modules of both networks by name, or a key of `LAYER_SETS`; by default the blocks or stages that timm
             lists in `feature_info`.
-        device: Where networks and features are.
+        device: Where networks and features are: "cpu", "cuda" or "auto".
         memory: Bytes that features may take at a time, and inner products likewise.
         output: FILE.png for the heat maps; FILE.json gets the numbers.
 
@@ -90,14 +90,14 @@ def cka(
     if output is not None and output.suffix != ".png":
         raise ValueError(f"{output}: the heat maps are written as FILE.png, and the numbers beside them as FILE.json")
     data = source if isinstance(source, Source) else open_source(source, split, columns=["image"])
+    where = find_device(device)
     batches = _batches(len(data), frames, batch_size if estimator == "minibatch" else None)
     networks = [given if isinstance(given, Network) else open_network(given) for given in (a, b)]
     wanted = layers and [name for given in layers for name in LAYER_SETS.get(given, (given,))]
     names = [network.layers(wanted) for network in networks]
     _check_memory(batches, sum(map(len, names)), memory)
     grams_a, grams_b = (
-        _network_grams(network, own, data, batches, device, memory)
-        for network, own in zip(networks, names, strict=True)
+        _network_grams(network, own, data, batches, where, memory) for network, own in zip(networks, names, strict=True)
     )
     within_a, within_b = _hsic(grams_a, grams_a, estimator), _hsic(grams_b, grams_b, estimator)
     norms_a, norms_b = (
@@ -115,7 +115,7 @@ def cka(
         estimator=estimator,
         batch_size=batch_size if estimator == "minibatch" else None,
         data={"source": data.name, "split": split, "frames": sum(map(len, batches)), "digest": data.digest()},
-        versions={"rgbd3d": rgbd3d.__version__, "torch": torch.__version__, "machine": platform.machine()},
+        versions=versions(where),
     )
     if output is not None:
         result.save(output)

@@ -60,7 +60,7 @@ def _check_comparable(first: Path, a: Result, second: Path, b: Result) -> None:
         if ours != theirs:
             raise ValueError(
                 f"{first} and {second} are both of {a.protocol}, but its {key} differs: {ours!r} and {theirs!r}; "
-                "measure them again with one version of rgbd3d"
+                "measure them again with the same options and version of rgbd3d"
             )
     if a.data.digest != b.data.digest:
         raise ValueError(

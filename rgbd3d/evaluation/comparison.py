@@ -123,7 +123,9 @@ def difference(first: Result, second: Result, metric: str) -> Difference:
 def describe_data(result: Result) -> str:
     """What a result was measured on, in words."""
     data = result.data
-    return f"{data.source} ({data.split}, {data.frames} frames, digest {data.digest[:_SHORT_DIGEST]})"
+    scored = result.facts.get("frames", str(data.frames))
+    count = f"{data.frames} frames" if scored == str(data.frames) else f"{scored} of {data.frames} frames"
+    return f"{data.source} ({data.split}, {count}, digest {data.digest[:_SHORT_DIGEST]})"
 
 
 def _describe(found: Difference, metric: str) -> str:

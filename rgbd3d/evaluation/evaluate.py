@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rgbd3d import registry
 from rgbd3d.cards import Card
 from rgbd3d.data.sources import open_source
+from rgbd3d.evaluation.device import find_device
 from rgbd3d.evaluation.looks.base import Look
 from rgbd3d.evaluation.looks.page import LOOKS, write_page
 from rgbd3d.evaluation.metrics import Meter
 from rgbd3d.evaluation.models import check_fits, check_same_recipe
 from rgbd3d.evaluation.protocols import TransferProtocol, find_card, find_protocol
-from rgbd3d.evaluation.protocols_base import ScoredProtocol
-from rgbd3d.evaluation.result import Data, Result, versions
+from rgbd3d.evaluation.protocols_base import OWN_SIZE, ScoredProtocol
+from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.evaluation.score import score
 
 SAMPLES = 8
@@ -55,7 +53,8 @@ def evaluate(
         output: Folder of the result; nothing is written without it.
 
     Raises:
-        ValueError: The protocol is unknown, the model or the data do not fit it, or an option is for other protocols.
+        ValueError: The protocol is unknown, the model or the data do not fit it, an option is for other protocols, or
+            `output` holds the result of another command under the same name.
         UnknownModelError: There is no such card or folder.
         NoWeightsError: A card that nobody has trained yet.
         DataError: The data cannot be read.
@@ -95,7 +94,7 @@ def measure_transfer(
     """Measures a pre-trained model by a protocol that trains something small on it.
 
     Args:
-        model: Card name, or a folder that `rgbd3d pretrain` wrote ("./final": a plain word is a card).
+        model: What `rgbd3d.from_pretrained` takes: a card, a folder ("./final": a plain word is a card) or a Hub id.
         protocol: How.
         data: Source spec.
         split: Part of the source.
@@ -107,24 +106,27 @@ def measure_transfer(
         ValueError: See `evaluate`, as for other errors.
     """
     card = _fitting_card(model, protocol)
+    facts, options = protocol.facts(), ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
+    command = _command([model], protocol.name, data, split, options)
+    file = output and output / _file_name(card.name, protocol.name, pretrained, facts)
+    _check_free(file, command)
     source = open_source(data, split=split)
     runs = tuple(protocol.run(model, source, pretrained, seed) for seed in range(seeds))
-    options = ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
     result = Result(
         model=card.name,
         checkpoints=(model,),
         protocol=protocol.name,
-        facts=protocol.facts(),
+        facts=facts,
         pretrained=pretrained,
         seeds=tuple(range(seeds)),
         runs=runs,
         data=Data.of(source, split),
-        command=_command([model], protocol.name, data, split, options),
+        command=command,
         versions=versions("cpu"),
     )
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        result.save(result_file(result, output))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        result.save(file)
     return result
 
 
@@ -142,8 +144,8 @@ def score_models(
     """Scores a model for a task.
 
     Args:
-        models: Card name, or a folder that `rgbd3d finetune` wrote ("./final": a plain word is a card); several if the
-            same recipe was trained with several seeds. The result is one of all of them.
+        models: What `rgbd3d.from_pretrained` takes: a card, a folder ("./final": a plain word is a card) or a Hub id;
+            several if the same recipe was trained with several seeds. The result is one of all of them.
         protocol: How.
         data: Source spec.
         split: Part of the source; by default that of the protocol.
@@ -158,16 +160,22 @@ def score_models(
     cards = [_fitting_card(model, protocol) for model in models]
     check_same_recipe(cards)
     split = split or protocol.frames.split
+    pretrained = cards[0].init is not None
+    facts = protocol.facts() | ({"input": OWN_SIZE} if full_size else {})
+    command = _command(models, protocol.name, data, split, ["--full-size"] if full_size else [])
+    file = output and output / _file_name(cards[0].name, protocol.name, pretrained, facts)
+    _check_free(file, command)
+    protocol.frames.check_address(data, split)
     source = open_source(data, split=split)
     protocol.frames.check(source)  # before any weights are loaded
-    where = _device(device)
+    where = find_device(device)
     look: Look[Any] | None = None
     meters: list[Meter] = []
     for model in models:
         network: Any = registry.from_pretrained(model)
         network.to(where)
         predict = partial(network.predict, size="frame") if full_size else network.predict
-        if output is not None and look is None:
+        if file is not None and look is None:
             look = LOOKS[protocol.task](protocol, len(source) - protocol.frames.first, samples)
             meters.append(score(protocol, source, predict, watch=look.watch))
         else:
@@ -176,16 +184,15 @@ def score_models(
         model=cards[0].name,
         checkpoints=tuple(models),
         protocol=protocol.name,
-        facts=protocol.facts(),
-        pretrained=cards[0].init is not None,
+        facts=facts,
+        pretrained=pretrained,
         seeds=tuple(card.train.seed for card in cards),
-        runs=tuple(_numbers(meter) for meter in meters),
+        runs=comparable([meter.compute() for meter in meters]),
         data=Data.of(source, split),
-        command=_command(models, protocol.name, data, split, ["--full-size"] if full_size else []),
+        command=command,
         versions=versions(where),
     )
-    if output is not None and look is not None:
-        file = result_file(result, output)
+    if file is not None and look is not None:
         write_page(result, look, meters[0], file.with_suffix(""))
         result.save(file)
     return result
@@ -193,8 +200,18 @@ def score_models(
 
 def result_file(result: Result, folder: Path) -> Path:
     """Where a result is in a folder of results; the page is in the folder of the same name without .json."""
-    init = "pretrained" if result.pretrained else "random"
-    return folder / f"{result.model}.{result.protocol.replace('/', '-')}.{init}.json"
+    return folder / _file_name(result.model, result.protocol, result.pretrained, result.facts)
+
+
+def _file_name(model: str, protocol: str, pretrained: bool, facts: Mapping[str, str]) -> str:
+    size = ["full-size"] if facts.get("input") == OWN_SIZE else []
+    return ".".join([model, protocol.replace("/", "-"), "pretrained" if pretrained else "random", *size, "json"])
+
+
+def _check_free(file: Path | None, command: str) -> None:
+    """Refuses to lose a result that another command gave: other seeds, another folder of the same model."""
+    if file is not None and file.is_file() and (before := Result.load(file).command) != command:
+        raise ValueError(f"{file} is the result of another command, {before!r}; write to another folder, or delete it")
 
 
 def _fitting_card(model: str, protocol: TransferProtocol | ScoredProtocol[Any]) -> Card:
@@ -207,15 +224,6 @@ def _refuse(reason: str, options: dict[str, bool]) -> None:
     given = [name for name, is_given in options.items() if is_given]
     if given:
         raise ValueError(f"{reason}: {' and '.join(given)} cannot be asked for")
-
-
-def _numbers(meter: Meter) -> dict[str, float]:
-    """What was measured; NaN means that the data had nothing to measure it on."""
-    return {name: value for name, value in meter.compute().items() if not math.isnan(value)}
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _command(models: Sequence[str], protocol: str, data: str | Path, split: str, options: Sequence[str]) -> str:

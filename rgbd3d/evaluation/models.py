@@ -53,7 +53,8 @@ def check_same_recipe(cards: Sequence[Card]) -> None:
     first, *others = cards
     for card in others:
         same = replace(card.train, seed=first.train.seed)
-        if replace(card, train=same, weights=first.weights, measured=first.measured) != first:
+        same_weights = replace(card, weights=first.weights, measured=first.measured, tolerance=first.tolerance)
+        if replace(same_weights, train=same) != first:
             raise ValueError(
                 f"{card.name} and {first.name} differ in more than the seed; measure them one by one and put the "
                 "results side by side with `rgbd3d compare`"

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from rgbd3d import registry
-from rgbd3d.cards import Card, load_card
+from rgbd3d.cards import Card
 from rgbd3d.data.sources import Source
 from rgbd3d.evaluation.frames import load_frames
 from rgbd3d.evaluation.pretext import pretext_losses
-from rgbd3d.evaluation.protocols_base import ScoredProtocol
+from rgbd3d.evaluation.protocols_base import ScoredProtocol, find
 from rgbd3d.evaluation.protocols_data import NYUV2_TRAIN_HELD_OUT, frames
 from rgbd3d.evaluation.protocols_scored import SCORED_PROTOCOLS
 from rgbd3d.evaluation.transfer import fine_tune, linear_probe
-from rgbd3d.strict_yaml import did_you_mean
+from rgbd3d.folder import card_of
 
 NYU_CLASSES = 40
 NYU_FRAMES = frames(NYUV2_TRAIN_HELD_OUT, ("image", "depth", "semantic"), "nyu40")
 """Those up to `first` are trained on, the others scored. A room's frames follow each other, so these show other rooms;
 only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
+NYU_SCORED = 120
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,18 @@ class TransferProtocol:
     Attributes:
         name: As typed on the command line.
         description: What is trained on which frames, and what is scored.
-        run: (card name or folder, data, pretrained, seed) -> metrics.
+        run: (what `find_card` takes, data, pretrained, seed) -> metrics.
+        scored: Number of frames that are scored; None is all of them.
     """
 
     name: str
     description: str
     run: Callable[[str, Source, bool, int], dict[str, float]]
+    scored: int | None = None
 
     def facts(self) -> dict[str, str]:
         """What decides the numbers."""
-        return {"protocol": self.description}
+        return {"protocol": self.description} | ({} if self.scored is None else {"frames": str(self.scored)})
 
 
 def _nyu_transfer(method: Callable[..., dict[str, float]]) -> Callable[[str, Source, bool, int], dict[str, float]]:
@@ -86,22 +88,23 @@ def _create(name: str, task: str | None, pretrained: bool, seed: int) -> Any:
 
 
 def find_card(name: str) -> Card:
-    """Card of a registered name, or of a folder that rgbd3d wrote.
-
-    A plain word is a card, never a folder, as in `registry.from_pretrained`.
+    """Card of what `registry.from_pretrained` loads by a name: a registered card, a folder, or a Hub id.
 
     Raises:
-        UnknownModelError: There is no such card or folder.
+        UnknownModelError: There is no such card or folder, or no card in the folder.
         CardError: The card cannot be read.
+        HubError: The Hub doesn't give it whole.
     """
-    if not (name.startswith((".", "~")) or "/" in name or "\\" in name):
+    folder = registry.model_folder(name)
+    if folder is None:
         return registry.get_card(name)
-    file = Path(name).expanduser() / "card.yaml"
-    if not file.is_file():
+    card = card_of(folder)
+    if card is None:
         raise registry.UnknownModelError(
-            f"there is no {file}; name a card, or a folder that `rgbd3d pretrain`, `finetune` or `pull` wrote"
+            f"there is no card.yaml in {folder}; name a card, or a folder that `rgbd3d pretrain`, `finetune` or `pull` "
+            "wrote"
         )
-    return load_card(file)
+    return card
 
 
 _TRANSFER = (
@@ -110,12 +113,14 @@ _TRANSFER = (
         "Linear probe of frozen features: semantic classes (40) and depth, trained on the first 675 labelled NYUv2 "
         "training frames, scored on the last 120 (other rooms but one).",
         _nyu_transfer(linear_probe),
+        scored=NYU_SCORED,
     ),
     TransferProtocol(
         "nyuv2-train795/finetune",
         "Joint fine-tuning for semantic classes (40) and depth, 8 epochs on the first 675 labelled NYUv2 training "
         "frames, scored on the last 120 (other rooms but one).",
         _nyu_transfer(fine_tune),
+        scored=NYU_SCORED,
     ),
     TransferProtocol(
         "rgbd/pretext",
@@ -131,13 +136,5 @@ PROTOCOLS: Mapping[str, TransferProtocol | ScoredProtocol[Any]] = MappingProxyTy
 
 
 def find_protocol(name: str) -> TransferProtocol | ScoredProtocol[Any]:
-    """A protocol by name.
-
-    Raises:
-        ValueError: Unknown; names the nearest ones.
-    """
-    if name not in PROTOCOLS:
-        raise ValueError(
-            f"unknown protocol {name!r}; there are: {', '.join(PROTOCOLS)}{did_you_mean(name, PROTOCOLS, 3)}"
-        )
-    return PROTOCOLS[name]
+    """One of `PROTOCOLS`; see `find`."""
+    return find(name, PROTOCOLS)

@@ -5,15 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
 from rgbd3d.data.base import Source
-from rgbd3d.data.label_spaces import says, translation
+from rgbd3d.data.label_spaces import says
+from rgbd3d.data.manifest import data_set_of
+from rgbd3d.data.sources import is_split
 from rgbd3d.data.transforms import Compose, Transform
+from rgbd3d.data.views import Labelled
 from rgbd3d.evaluation.metrics import Meter
+from rgbd3d.strict_yaml import did_you_mean
 
+P = TypeVar("P")
 M = TypeVar("M", bound=Meter)
 Sample = Mapping[str, Any]
 
@@ -45,13 +51,30 @@ class Frames:
     size: tuple[int, int] | None = None
     first: int = 0
 
+    def check_address(self, spec: str | Path, split: str) -> None:
+        """Refuses data that say by their names that they are others, before they are opened.
+
+        Args:
+            spec: As for `rgbd3d.data.sources.open_source`.
+            split: What is to be opened. That of a single file, or of a folder of frames alone, says nothing.
+
+        Raises:
+            ValueError: Says what differs.
+        """
+        if split != self.split and is_split(spec, split):
+            raise ValueError(f"{self._expected}, not for {split}")
+        path = Path(spec).expanduser()
+        found = data_set_of(path.parent if path.is_file() else path)
+        if found not in (None, self.data_set):
+            raise ValueError(f"{self._expected}; {spec} holds {found}")
+
     def check(self, source: Source) -> None:
         """Refuses data that this is not for; decodes a few frames.
 
         Raises:
             ValueError: Says what differs.
         """
-        expected = f"this protocol is for the {self.split} split of {self.data_set}"
+        expected = self._expected
         if source.kind != "frames":
             raise ValueError(f"{expected}; {source.name} holds {source.kind}")
         if missing := [name for name in self.columns if name not in source.columns]:
@@ -64,38 +87,42 @@ class Frames:
             )
         if len(source) <= self.first or self.count not in (None, len(source)):
             raise ValueError(f"{expected}, {self.count or 'with some'} frames; {source.name} has {len(source)}")
-        self._check_some(source, expected)
+        self._check_some(source)
 
     def read(self, source: Source, index: int) -> Sample:
         """What the protocol needs of a frame, and its number, with labels in its label space.
 
         Raises:
             ValueError: It has another size than the others.
+            DataError: A label is none of the label space of the source.
         """
-        sample: Sample = source[index]
+        seen = source if self.label_space is None else Labelled(source, self.label_space)
+        sample: Sample = seen[index]
         size = tuple(sample["image"].shape[-2:])
         if self.size not in (None, size):
             raise ValueError(
                 f"{source.name}, frame {index}: {size[1]} x {size[0]} pixels; this protocol is for frames of "
                 f"{self.size[1]} x {self.size[0]}: prepare them without resizing"
             )
-        if self.label_space is not None and source.label_space != self.label_space:
-            sample = {**sample, "semantic": translation(source.label_space, self.label_space)[sample["semantic"]]}
         return {key: value for key, value in sample.items() if key in (*self.columns, "frame_id")}
 
-    def _check_some(self, source: Source, expected: str) -> None:
+    @property
+    def _expected(self) -> str:
+        return f"this protocol is for the {self.split} split of {self.data_set}"
+
+    def _check_some(self, source: Source) -> None:
         positions: Mapping[int, int | None] = self.numbers or {self.first: None, len(source) - 1: None}
         for position, number in positions.items():
             found = self.read(source, position).get("frame_id")
             if number is not None and found != number:
                 raise ValueError(
-                    f"{expected}; frame_id at position {position} of {source.name} is {found}, but {number} is there: "
-                    "other frames, or not named by their official numbers and in that order"
+                    f"{self._expected}; frame_id at position {position} of {source.name} is {found}, but {number} is "
+                    "there: other frames, or not named by their official numbers and in that order"
                 )
             if self.every is not None and (found is None or found % self.every):
                 raise ValueError(
-                    f"{expected} with every {self.every}th frame; frame_id at position {position} of {source.name} is "
-                    f"{found}: prepare it with --stride {self.every}"
+                    f"{self._expected} with every {self.every}th frame; frame_id at position {position} of "
+                    f"{source.name} is {found}: prepare it with --stride {self.every}"
                 )
 
 
@@ -113,6 +140,10 @@ class View:
 
 
 AS_IT_IS = View("whole frames", Compose([]))
+
+CARD_SIZE = "image size of the card"
+OWN_SIZE = "own size, rounded to the patch"
+"""What the network sees: `facts()["input"]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +187,24 @@ class ScoredProtocol(ABC, Generic[M]):
         """What decides the numbers, in words, for tables and result files."""
 
     def frame_facts(self) -> dict[str, str]:
-        """The part of `facts` on the frames and the view."""
+        """The part of `facts` on the frames, the view and what the network is shown of it."""
         frames = self.frames
         facts = {"data": f"{frames.data_set}, {frames.split}", "task": self.task}
         if frames.label_space is not None:
             facts["labels"] = frames.label_space
         if frames.count is not None:
             facts["frames"] = str(frames.count - frames.first)
-        return facts | {"view": self.view.words}
+        return facts | {"view": self.view.words, "input": CARD_SIZE}
+
+
+def find(name: str, protocols: Mapping[str, P]) -> P:
+    """A protocol by name.
+
+    Raises:
+        ValueError: Unknown; names the nearest ones.
+    """
+    if name not in protocols:
+        raise ValueError(
+            f"unknown protocol {name!r}; there are: {', '.join(protocols)}{did_you_mean(name, protocols, 3)}"
+        )
+    return protocols[name]

@@ -32,7 +32,8 @@ class _MetricDepth(ScoredProtocol[M]):
 
     Attributes:
         flip: Whether predictions of mirror images are averaged in.
-        windows: Number of square windows that predictions are averaged over, see `predict_in_windows`; 1 is none.
+        windows: Number of square windows that predictions are averaged over, see `predict_in_windows`; 1 is none. Each
+            is shown at the size of the card, so its aspect is kept only where that is square.
         picture: Outside of it, colour is made black.
     """
 
@@ -64,7 +65,7 @@ class _MetricDepth(ScoredProtocol[M]):
 
     def depth_facts(self) -> dict[str, str]:
         """The part of `facts` on view and augmentation."""
-        windows = [f"{self.windows} windows"] if self.windows > 1 else []
+        windows = [f"{self.windows} square windows, each resized to the input"] if self.windows > 1 else []
         augmentation = " and ".join((["mirror image"] if self.flip else []) + windows) or "none"
         return self.frame_facts() | {"augmentation": augmentation}
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rgbd3d.evaluation.protocols_base import ScoredProtocol
+from rgbd3d.evaluation.protocols_base import ScoredProtocol, find
 from rgbd3d.evaluation.protocols_depth import DEPTH_PROTOCOLS
 from rgbd3d.evaluation.protocols_instances import INSTANCE_PROTOCOLS
 from rgbd3d.evaluation.protocols_semantic import SEMANTIC_PROTOCOLS
-from rgbd3d.strict_yaml import did_you_mean
 
 SCORED_PROTOCOLS: Mapping[str, ScoredProtocol[Any]] = MappingProxyType(
     {protocol.name: protocol for protocol in (*SEMANTIC_PROTOCOLS, *DEPTH_PROTOCOLS, *INSTANCE_PROTOCOLS)}
@@ -18,17 +17,8 @@ SCORED_PROTOCOLS: Mapping[str, ScoredProtocol[Any]] = MappingProxyType(
 
 
 def find_scored(name: str) -> ScoredProtocol[Any]:
-    """A protocol by name.
-
-    Raises:
-        ValueError: Unknown; names the nearest ones.
-    """
-    if name not in SCORED_PROTOCOLS:
-        raise ValueError(
-            f"unknown protocol {name!r}; there are: {', '.join(SCORED_PROTOCOLS)}"
-            f"{did_you_mean(name, SCORED_PROTOCOLS, 3)}"
-        )
-    return SCORED_PROTOCOLS[name]
+    """One of `SCORED_PROTOCOLS`; see `find`."""
+    return find(name, SCORED_PROTOCOLS)
 
 
 def protocol_table() -> str:
@@ -36,6 +26,6 @@ def protocol_table() -> str:
     lines = ["| protocol | data | labels | what is scored |", "| --- | --- | --- | --- |"]
     for protocol in SCORED_PROTOCOLS.values():
         facts = protocol.facts()
-        others = [f"{key}: {value}" for key, value in facts.items() if key not in ("data", "task", "labels")]
+        others = [f"{key}: {value}" for key, value in facts.items() if key not in ("data", "task", "labels", "input")]
         lines.append(f"| `{protocol.name}` | {facts['data']} | {facts.get('labels', '–')} | {'; '.join(others)} |")
     return "\n".join(lines)

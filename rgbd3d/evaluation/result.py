@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -136,6 +138,15 @@ class Result:
             std = self.std(metric)
             lines.append(f"  {metric:<16}{self.mean(metric):8.3f}" + ("" if std is None else f" ± {std:.3f}"))
         return "\n".join(lines)
+
+
+def comparable(runs: Sequence[Mapping[str, float]]) -> tuple[dict[str, float], ...]:
+    """Metrics of runs without those that are no finite number in one of them.
+
+    The data had nothing to measure them on, or a network diverged; neither JSON nor a mean can hold them.
+    """
+    kept = [name for name in runs[0] if all(math.isfinite(run[name]) for run in runs)]
+    return tuple({name: run[name] for name in kept} for run in runs)
 
 
 def versions(device: str = "cpu") -> dict[str, str]:

@@ -88,13 +88,10 @@ class Examination(TrainerCallback):
         """Scores the network as it is and adds what was found. All processes take part, each with a share of frames.
 
         Raises:
-            ValueError: Data or predictions do not fit the protocol, nothing can be counted, or the protocol has no
-                such metric.
+            ValueError: Data or predictions do not fit the protocol, or nothing can be counted.
             DataError: A frame cannot be used.
         """
         metrics = self._score().compute()
-        if (metric := self.evaluation.metric) not in metrics:
-            raise ValueError(f"evaluation.metric: {self.protocol.name} has no {metric!r}; it has {', '.join(metrics)}")
         found = Evaluated(step, metrics)
         if self.best is None or self._merit(found) > self._merit(self.best):
             self.best = found

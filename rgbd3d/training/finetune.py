@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import statistics
 from collections.abc import Sequence
@@ -15,14 +16,14 @@ from torch import nn
 from rgbd3d import registry
 from rgbd3d.cards import Card, Evaluation, Measured, with_overrides
 from rgbd3d.downstream.network import TaskNetwork
-from rgbd3d.downstream.start import initial_network
-from rgbd3d.evaluation.result import Data, Result, versions
+from rgbd3d.downstream.start import initial_network, load_start
+from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.tasks import PretrainedDecoder
 from rgbd3d.training.batches import augmentation
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.examination import Evaluated, Examination
-from rgbd3d.training.exported_card import exported_card
+from rgbd3d.training.exported_card import Start, exported_card
 from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
 from rgbd3d.training.task_frames import TaskFrames, open_task_frames
@@ -42,12 +43,14 @@ class Trained:
     Attributes:
         seed: Of head, order and augmentation; of the backbone too without pre-training.
         folder: Of the model after the last step.
+        card: Of that model.
         final: Its numbers.
         best: Best numbers on the way.
     """
 
     seed: int
     folder: Path
+    card: Card
     final: Evaluated
     best: Evaluated
 
@@ -64,6 +67,7 @@ def finetune(
     device: Device = "auto",
     start: str | Path | None = None,
     pace: Pace | None = None,
+    recipe: str | None = None,
 ) -> Result | None:
     """Fine-tunes a card by its recipe, or continues runs that were stopped, exports the models and scores them.
 
@@ -84,6 +88,7 @@ def finetune(
         device: "auto" takes a GPU if there is one.
         start: Model whose backbone to start from, instead of the card's `init`: what `rgbd3d.from_pretrained` takes.
         pace: Logging and saving intervals.
+        recipe: What was typed for the card, for the recorded command: a file, or its name.
 
     Returns:
         Numbers of the models after the last step; None with `pace.stop_after`, if the recipe goes on.
@@ -99,24 +104,38 @@ def finetune(
         NonFiniteError: The loss or a gradient became NaN or infinite.
         KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after saving.
     """
-    card = with_overrides(card, overrides)
+    original, card = card, with_overrides(card, overrides)
     augmentation(card)  # a wrong name is told before any frame is read
     backbone = None if start is None else _backbone_of(start)
     call = _Call(
-        card, data, Path(output), tuple(overrides), seeds, workers, resume, device, start, backbone, pace or Pace()
+        original=original,
+        card=card,
+        data=data,
+        output=Path(output),
+        overrides=tuple(overrides),
+        seeds=seeds,
+        workers=workers,
+        resume=resume,
+        device=device,
+        start=start,
+        backbone=backbone,
+        start_digest=weights_digest(backbone),
+        pace=pace or Pace(),
+        recipe=recipe or card.name,
     )
     with reproducible(card.train.threads):
         args = training_arguments(card.train, call.output, call.pace, device)
         with args.main_process_first(desc="rendering"):
             frames = open_task_frames(card, data)
         trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
-        return _finish(call, frames, trained) if len(trained) == len(call.each_seed()) else None
+        return _finish(call, frames, trained, args.device.type) if len(trained) == len(call.each_seed()) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Call:
     """What `finetune` was asked for; see there."""
 
+    original: Card  # before overrides
     card: Card
     data: str | None
     output: Path
@@ -127,7 +146,9 @@ class _Call:
     device: Device
     start: str | Path | None
     backbone: nn.Module | None  # that of `start`
+    start_digest: str | None
     pace: Pace
+    recipe: str
 
     def __post_init__(self) -> None:
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
@@ -143,13 +164,18 @@ class _Call:
         own = (f"train.seed={seed}",) if seed != self.card.train.seed else ()
         return with_overrides(self.card, own), self.output / f"seed-{seed}", (*self.overrides, *own)
 
-    def command(self) -> str:
-        """What to type to do it again."""
-        words = ["rgbd3d", "finetune", self.card.name]
+    def given_start(self) -> Start | None:
+        """What takes the place of the card's `init`."""
+        return None if self.start_digest is None else Start(self.start_digest, str(self.start))
+
+    def command(self, seeds: Sequence[int] | None) -> str:
+        """What to type to do it again, for some of the seeds; None if none were asked for."""
+        words = ["rgbd3d", "finetune", self.recipe]
         words += [] if self.data is None else ["--data", self.data]
         words += [word for override in self.overrides for word in ("--set", override)]
         words += [] if self.start is None else ["--start", str(self.start)]
-        return shlex.join(words + ([] if self.seeds is None else ["--seeds", *map(str, self.seeds)]))
+        words += [] if seeds is None else ["--seeds", *map(str, seeds)]
+        return shlex.join([*words, "--output", str(self.output)])
 
 
 def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
@@ -158,18 +184,18 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     folder.mkdir(parents=True, exist_ok=True)
     args = training_arguments(card.train, folder, call.pace, call.device)
     args.max_steps = total_steps(card.train, len(frames.train))
-    identity = run_identity(card, frames.train.digest(), weights_digest(call.backbone), args.world_size)
+    identity = run_identity(card, frames.train.digest(), call.start_digest, args.world_size)
     identity["scored_digest"] = frames.scored.digest()
     checkpoint = find_checkpoint(args, folder, identity, call.resume)
     run = Run(card, frames.train, args, folder, identity, checkpoint, call.workers, call.pace)
     record_start(run, call.data, overrides)
-    network = _initial_network(card, call.backbone)
+    network = _initial_network(card, call)
     examination = _examination(run, network, frames)
     train(run, TaskLoss(network), f"fine-tuning, seed {seed}", examination)
     if run.stops_early:
         return None
-    exported = exported_card(card, call.data, overrides, continued=call.start is not None)
-    return _export(run, network, examination, exported, call.command())
+    exported = exported_card(call.original, card, call.data, overrides, call.given_start())
+    return _export(run, network, examination, exported, call.command(None if call.seeds is None else [seed]))
 
 
 def _backbone_of(model: str | Path) -> nn.Module:
@@ -178,14 +204,14 @@ def _backbone_of(model: str | Path) -> nn.Module:
     return network.backbone if isinstance(network, TaskNetwork) else network
 
 
-def _initial_network(card: Card, backbone: nn.Module | None) -> TaskNetwork:
+def _initial_network(card: Card, call: _Call) -> TaskNetwork:
     """Network before its first step; on every machine and device the same."""
-    if backbone is None:
+    if call.backbone is None:
         return initial_network(card)
     if isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
         raise ValueError(f"the head of {card.name} is the decoder of its init, which a backbone to start from has not")
     network = initial_network(replace(card, init=None))
-    network.load_backbone(backbone.state_dict())
+    load_start(network, call.backbone.state_dict(), card, str(call.start))
     return network
 
 
@@ -205,11 +231,13 @@ def _export(run: Run, network: TaskNetwork, examination: Examination, card: Card
         network.load_state_dict(examination.best_weights)
         save_pretrained_folder(network, _with_number(card, examination, best, command), run.output / BEST)
         write_curve(run_curve(run.output), run.output / CURVE)
-    return Trained(card.train.seed, run.output / FINAL, final, best)
+    return Trained(card.train.seed, run.output / FINAL, card, final, best)
 
 
 def _with_number(card: Card, examination: Examination, found: Evaluated, command: str) -> Card:
     evaluation, frames = examination.evaluation, examination.protocol.frames
+    if not math.isfinite(examination.value(found)):
+        return card  # there is no number
     measured = Measured(
         task=str(card.task),
         dataset=f"{frames.data_set}, {frames.split}",
@@ -222,19 +250,19 @@ def _with_number(card: Card, examination: Examination, found: Evaluated, command
     return replace(card, measured=(measured,))
 
 
-def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained]) -> Result:
+def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained], device: str) -> Result:
     """Writes the result file and prints the numbers."""
     result = Result(
         model=call.card.name,
         checkpoints=tuple(str(run.folder) for run in trained),
         protocol=frames.protocol.name,
         facts=frames.protocol.facts(),
-        pretrained=call.card.init is not None or call.start is not None,
+        pretrained=trained[0].card.init is not None,
         seeds=tuple(run.seed for run in trained),
-        runs=tuple(run.final.metrics for run in trained),
+        runs=comparable([run.final.metrics for run in trained]),
         data=Data.of(frames.scored, frames.protocol.frames.split),
-        command=call.command(),
-        versions=versions(),
+        command=call.command(call.seeds),
+        versions=versions(device),
     )
     if PartialState().is_main_process:
         result.save(call.output / RESULT)
@@ -267,4 +295,6 @@ def table(trained: Sequence[Trained], evaluation: Evaluation) -> str:
 
 
 def _mean(values: Sequence[float]) -> str:
+    if not all(map(math.isfinite, values)):
+        return "none"  # `stdev` refuses them
     return f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"

@@ -13,7 +13,7 @@ from rgbd3d.cards import Card, with_overrides
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.methods import build_method
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
-from rgbd3d.training.exported_card import exported_card
+from rgbd3d.training.exported_card import Start, exported_card
 from rgbd3d.training.frames import open_frames
 from rgbd3d.training.recipe import Device, Pace, run_identity, total_steps, training_arguments
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
@@ -61,7 +61,7 @@ def pretrain(
         NonFiniteError: The loss or a gradient became NaN or infinite.
         KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after saving.
     """
-    card, output, pace = with_overrides(card, overrides), Path(output), pace or Pace()
+    recipe, card, output, pace = card, with_overrides(card, overrides), Path(output), pace or Pace()
     if card.task is not None:
         raise ValueError(f"{card.name} is a fine-tuned model; train it with `rgbd3d finetune {card.name}`")
     with reproducible(card.train.threads):
@@ -70,7 +70,8 @@ def pretrain(
             source = open_frames(card, data)
         output.mkdir(parents=True, exist_ok=True)
         args.max_steps = total_steps(card.train, len(source))
-        identity = run_identity(card, source.digest(), weights_digest(start), args.world_size)
+        start_digest = weights_digest(start)
+        identity = run_identity(card, source.digest(), start_digest, args.world_size)
         checkpoint = find_checkpoint(args, output, identity, resume)
         run = Run(card, source, args, output, identity, checkpoint, workers, pace)
         record_start(run, data, overrides)
@@ -78,7 +79,8 @@ def pretrain(
         train(run, model, "pre-training")
         if run.stops_early:
             return output / f"checkpoint-{run.last_step}"
-        return _export(run, model, exported_card(card, data, overrides, continued=start is not None))
+        given = None if start_digest is None else Start(start_digest)
+        return _export(run, model, exported_card(recipe, card, data, overrides, given))
 
 
 def _initial_model(card: Card, start: nn.Module | None) -> Method:

@@ -51,8 +51,8 @@ def publish(name: str, run: Path) -> Path:
         Folder of the bundled weights.
 
     Raises:
-        ValueError: The run followed another recipe than the card's or continued from given weights, or a file is too
-            large to bundle.
+        ValueError: The run followed another recipe than the card's, continued from given weights or took other data
+            for the card's rendered frames, or a file is too large to bundle.
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
     _check_recipe(name, run)
@@ -95,10 +95,13 @@ def _bundle_fine_tuned(name: str, final: Path, image: Tensor, target: Path) -> N
 def _check_recipe(name: str, run: Path) -> None:
     """A card must describe how its weights were made: all that decides about them has to be equal."""
     card, trained = registry.get_card(name), load_card(run / FINAL / CARD)
-    if json.loads((run / TRAIN_STATE).read_text())["start_digest"] is not None:
+    state = json.loads((run / TRAIN_STATE).read_text())
+    if state["start_digest"] is not None:
         raise ValueError(
             f"{run} continued from given weights, which the card of {name} does not say; train it as it is"
         )
+    if card.data.render is not None and state["data"] is not None:
+        raise ValueError(f"{run} was trained on {state['data']}, but the card of {name} says on rendered frames")
     changed = [part for part in ("name", *RECIPE) if getattr(card, part) != getattr(trained, part)]
     if changed:
         raise ValueError(

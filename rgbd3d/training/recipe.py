@@ -151,7 +151,8 @@ def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -
     arguments.per_device_train_batch_size = frames_per_process(train, arguments.world_size)
     if arguments.n_gpu > 1:
         raise ValueError(
-            f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU with "
-            f"`torchrun --nproc_per_node={arguments.n_gpu} -m rgbd3d.cli pretrain ...`, or set CUDA_VISIBLE_DEVICES=0"
+            f"{arguments.n_gpu} GPUs are visible to one process; start one process per GPU by the same command with "
+            f"`torchrun --nproc-per-node {arguments.n_gpu} -m rgbd3d.cli` in place of `rgbd3d`, or set "
+            "CUDA_VISIBLE_DEVICES=0"
         )
     return arguments

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from rgbd3d.data.label_spaces import class_names
 from rgbd3d.data.sources import open_source
 from rgbd3d.data.subset import subset
 from rgbd3d.data.views import Chosen, Labelled
+from rgbd3d.evaluation.metrics.names import name_of
 from rgbd3d.evaluation.protocols_base import ScoredProtocol
 from rgbd3d.evaluation.protocols_instances import InstanceProtocol
 from rgbd3d.evaluation.protocols_scored import find_scored
@@ -48,9 +49,9 @@ def open_task_frames(card: Card, data: str | None) -> TaskFrames:
             renders what the card asks for.
 
     Raises:
-        ValueError: The protocol is unknown, is for another task, other labels or other data; `data.frames` lie beyond
-            the data; labels of another label space; a frame would be both trained on and scored; or no frame says
-            anything about the task.
+        ValueError: The protocol is unknown, is for another task, other labels or other data, or has no such metric, or
+            one whose better values lie the other way; `data.frames` lie beyond the data; labels of another label space;
+            a frame would be both trained on and scored; or no frame says anything about the task.
         DataError: The data cannot be read, or lack a split or a column.
     """
     protocol = _protocol_of(card)
@@ -58,7 +59,7 @@ def open_task_frames(card: Card, data: str | None) -> TaskFrames:
     train = whole if card.data.frames is None and card.data.label_share == 1 else Chosen(whole, _positions(card, whole))
     scored = _open_scored(card, protocol, data)
     protocol.frames.check(scored)
-    _check_apart(card, whole, scored, protocol)
+    _check_apart(card, data, whole, scored, protocol)
     labels = getattr(card.objective, "labels", None)
     if labels is not None:
         try:
@@ -82,7 +83,18 @@ def _protocol_of(card: Card) -> ScoredProtocol[Any]:
         own, others = card.objective.classes, protocol.class_ids
         if own != others:
             raise ValueError(f"{card.name} finds objects of the classes {own}, but {protocol.name} scores {others}")
+    _check_metric(evaluation, protocol)
     return protocol
+
+
+def _check_metric(evaluation: Evaluation, protocol: ScoredProtocol[Any]) -> None:
+    known, metric = protocol.meter().metrics, evaluation.metric
+    if metric not in known:
+        raise ValueError(f"evaluation.metric: {protocol.name} has no {metric!r}; it has {', '.join(known)}")
+    upwards = name_of(metric).higher_is_better
+    if upwards not in (None, evaluation.higher_is_better):
+        better = "higher" if upwards else "lower"
+        raise ValueError(f"evaluation.higher_is_better should be {str(upwards).lower()}: a {better} {metric} is better")
 
 
 def _evaluation_of(card: Card) -> Evaluation:
@@ -116,16 +128,25 @@ def _open_scored(card: Card, protocol: ScoredProtocol[Any], data: str | None) ->
         raise DataError(f"{protocol.name} scores the {frames.split} split of {frames.data_set}: {error}") from error
 
 
-def _check_apart(card: Card, whole: Source, scored: Source, protocol: ScoredProtocol[Any]) -> None:
-    """Refuses to train on frames that are scored, where both are parts of one split."""
-    same = card.data.every == 1 and whole.digest() == scored.digest()
+def _check_apart(card: Card, data: str | None, whole: Source, scored: Source, protocol: ScoredProtocol[Any]) -> None:
+    """Refuses to train on frames that are scored, where both are parts of one split, or one file is both splits."""
+    unthinned = whole if card.data.every == 1 else open_frames(replace(card, data=replace(card.data, every=1)), data)
+    same = unthinned.digest() == scored.digest()
     if not same and card.data.split != protocol.frames.split:
         return
     first = protocol.frames.first
     if first == 0:
         raise ValueError(f"{protocol.name} scores all of {scored.name}: none of it is left to train on")
     if not same:
-        raise ValueError(f"{protocol.name} scores a part of the same split, so data.every has to be 1")
+        raise ValueError(
+            f"{protocol.name} scores a part of the {card.data.split} split, but {scored.name} is not what would be "
+            f"trained on, {whole.name}: evaluation.render has to be data.render"
+        )
+    if card.data.every > 1:
+        raise ValueError(
+            f"{protocol.name} scores frames {first} to {len(scored) - 1} of {scored.name}, on which {card.name} would "
+            "be trained too: data.every has to be 1, so that data.frames can leave them out"
+        )
     end = len(whole) if card.data.frames is None else card.data.frames[1]
     if end > first:
         raise ValueError(

@@ -14,7 +14,7 @@ from transformers import Dinov2Config, pipeline
 from rgbd3d.data import codec, pseudo_depth
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.pseudo_depth import FARTHEST, NEAREST, PseudoDepth
-from rgbd3d.data.rows import DepthModel
+from rgbd3d.data.rows import DepthModel, _loaded
 from tests.data.depth_models import depth_anything, dpt, glpn, zoe_depth
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -265,6 +265,18 @@ def test_a_folder_may_be_pinned_to_its_files(relative: Path, metric: Path):
 )
 def test_a_model_on_the_command_line(text: str, model: DepthModel):
     assert DepthModel.parse(text) == model
+
+
+def test_a_folder_may_have_an_at_in_its_path(tmp_path: Path):
+    folder = tmp_path / "me@work" / "depth@2"
+    folder.mkdir(parents=True)
+    assert DepthModel.parse(f"{folder}:metric") == DepthModel(str(folder), metric=True)
+    assert DepthModel.parse(f"{folder}@sha256:00ff") == DepthModel(str(folder), "sha256:00ff")
+
+
+def test_pinning_does_not_keep_the_model(metric: Path):
+    DepthModel(str(metric)).pinned()
+    assert _loaded.cache_info().currsize == 0
 
 
 def test_the_stored_name_of_a_model_of_the_hub_is_that_model(relative: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,8 +5,10 @@ import torch
 from task_networks import HEADS, pictures
 
 from rgbd3d.downstream.defaults import default_objective, heads_of
+from rgbd3d.downstream.heads import build_head
 from rgbd3d.downstream.timm_backbones import create_timm_model
-from rgbd3d.tasks import DPT, ConvNeXt, InstanceSegmentation, Mask2Former, UperNet
+from rgbd3d.objectives import Decoder
+from rgbd3d.tasks import DPT, TASKS, ConvNeXt, InstanceSegmentation, Mask2Former, UperNet
 
 
 def test_on_a_vit_b_the_sizes_are_those_of_the_papers():
@@ -16,6 +18,17 @@ def test_on_a_vit_b_the_sizes_are_those_of_the_papers():
     assert default_objective("semantic-segmentation", 768, 40, "mask2former").head == Mask2Former(name="mask2former")
     found = default_objective("instance-segmentation", 768, 9)
     assert found == InstanceSegmentation(labels=None, classes=tuple(range(9)), width=256)
+
+
+@pytest.mark.parametrize("dim", [192, 384, 768, 1024])
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task in TASKS for name in heads_of(task)])
+def test_every_head_fits_every_width(task: str, name: str, dim: int):
+    depth = task == "depth-estimation"
+    objective = default_objective(task, dim, None if depth else 3, name, Decoder(dim=32, depth=1, heads=2))
+    if task != "instance-segmentation":
+        kind = "regression" if depth else "segmentation"
+        with torch.device("meta"):
+            build_head(objective.head, dim, 1 if depth else 3, patch_size=16, task=kind)
 
 
 def test_the_mim_depth_head_speaks_of_metres():

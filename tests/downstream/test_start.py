@@ -77,5 +77,6 @@ def test_an_init_without_its_decoder_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_init_of_another_architecture_is_refused():
     larger = replace(card().backbone, architecture="vit_small", parameters=1)
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    message = rf"has the backbone vit_small \(.* of width 384.*\), but {NAME}, .* has another one \(.* of width 192"
+    with pytest.raises(ValueError, match=message):
         initial_network(card(backbone=larger))

@@ -177,7 +177,6 @@ def test_four_levels_are_the_blocks_of_the_papers():
 
 
 def test_a_probe_reads_normed_features_and_multimaes_head_raw_ones():
-    assert reading(Linear(name="linear"), 12) == reading(Linear(name="linear"), 12)
     assert (reading(Linear(name="linear"), 12).blocks, reading(Linear(name="linear"), 12).normed) == ((11,), True)
     assert (reading(CONVNEXT, 12).blocks, reading(CONVNEXT, 12).normed) == ((11,), False)
 

@@ -76,6 +76,13 @@ def test_text(files):
     assert difference == "trained-model − random-model (random initialisation) +3.0 (3.0 σ) ! +6.0 (3.0 σ) !"
 
 
+def test_the_headline_counts_what_is_scored(save):
+    some = save(semantic_result(1.0, facts={"labels": "nyu40", "frames": "2"}), "some.json")
+    assert "on made-up (val, 2 of 3 frames, digest" in compare([some]).text()
+    every = save(semantic_result(1.0, facts={"labels": "nyu40", "frames": "3"}), "every.json")
+    assert "on made-up (val, 3 frames, digest" in compare([every]).text()
+
+
 def test_markdown(files):
     text = compare(files).markdown()
     assert "| trained-model | 3 | **14.0 ± 1.0** | **28.0 ± 2.0** |" in text

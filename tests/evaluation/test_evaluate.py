@@ -15,6 +15,7 @@ from rgbd3d.cards import Card, with_overrides
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.sources import open_source
 from rgbd3d.downstream.network import build_task_network
+from rgbd3d.evaluation.compare import compare
 from rgbd3d.evaluation.evaluate import evaluate, result_file
 from rgbd3d.evaluation.models import check_fits, check_same_recipe
 from rgbd3d.evaluation.protocols import PROTOCOLS, find_protocol
@@ -87,6 +88,7 @@ def test_scores_a_model_from_its_folder(protocol, rooms, tmp_path):
     result = evaluate(model, protocol, rooms, samples=2, device="cpu", output=out)
     assert (result.model, result.checkpoints, result.seeds, result.pretrained) == (card.name, (model,), (5,), True)
     assert result.facts == find_scored(protocol).facts()
+    assert result.metrics == find_scored(protocol).meter().metrics
     assert (result.data.split, result.data.frames) == ("test", ROOMS)
     assert result.command == f"rgbd3d evaluate {model} --protocol {protocol} --data {rooms} --split test"
     file = result_file(result, out)
@@ -109,6 +111,7 @@ def test_numbers_are_those_of_the_network(rooms, tmp_path):
     full = evaluate(model, DEPTH, rooms, device="cpu", full_size=True)
     assert full.command.endswith("--full-size")
     assert full.runs == result.runs  # the frames have the card's size
+    assert (result.facts["input"], full.facts["input"]) == ("image size of the card", "own size, rounded to the patch")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "rooms"], "nothing is written"
 
 
@@ -121,6 +124,22 @@ def test_seeds_of_a_recipe_are_one_result(rooms, tmp_path):
     assert both.runs[0] != both.runs[1]
     page = (result_file(both, tmp_path / "out").with_suffix("") / "index.html").read_text()
     assert "<th>seed 3</th><th>seed 4</th>" in page
+
+
+def test_results_of_other_commands_are_kept(rooms, tmp_path):
+    models = [save_model(tmp_path / folder, task_card(DEPTH)) for folder in ("best", "final")]
+    options = {"device": "cpu", "output": tmp_path / "out"}
+    first = evaluate(models[0], DEPTH, rooms, **options)
+    full = evaluate(models[0], DEPTH, rooms, full_size=True, **options)
+    file, full_file = (result_file(result, tmp_path / "out") for result in (first, full))
+    assert full_file.name.endswith(".pretrained.full-size.json")
+    with pytest.raises(ValueError, match=r"its input differs: 'image size of the card' and 'own size"):
+        compare([file, full_file])
+    (tmp_path / "final" / "model.safetensors").write_bytes(b"not read any more")
+    with pytest.raises(ValueError, match=rf"pretrained\.json is the result of another command, '.*{models[0]}"):
+        evaluate(models[1], DEPTH, rooms, **options)
+    assert Result.load(file) == first
+    evaluate(models[0], DEPTH, rooms, samples=1, **options)  # the same command
 
 
 def test_random_initialisation_is_said(rooms, tmp_path):
@@ -172,6 +191,14 @@ def test_data_that_does_not_fit_is_refused_before_weights_are_read(rooms, tmp_pa
     (tmp_path / "final" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="this protocol is for the train split of nyuv2"):
         evaluate(model, "nyuv2-train795-semseg/40", rooms, split="test")
+
+
+def test_another_split_is_refused_before_it_is_opened(rooms, tmp_path):
+    model = save_model(tmp_path / "final", task_card(DEPTH))
+    with pytest.raises(ValueError, match="for the test split of synthrooms, not for val"):
+        evaluate(model, DEPTH, rooms, split="val")
+    file = str(next(Path(rooms).glob("*.parquet")))
+    assert evaluate(model, DEPTH, file, split="val", device="cpu").data.split == "val"  # of a file it says nothing
 
 
 def test_models_of_several_recipes_are_not_seeds(tmp_path):
@@ -234,3 +261,5 @@ def test_measures_on_frames_from_a_file(tmp_path):
     assert [run["loss"] for run in stored["runs"]] == [run["loss"] for run in measured.runs]
     assert stored["pretrained"] is False
     assert Result.load(file) == measured
+    with pytest.raises(ValueError, match=r"is the result of another command, '.*--seeds 2 --random-init'"):
+        evaluate(name, "rgbd/pretext", "no/such/data", split="val", pretrained=False, output=tmp_path / "out")

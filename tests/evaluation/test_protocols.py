@@ -115,6 +115,7 @@ def test_refuses_frames_in_another_order():
 def test_the_cut_is_between_two_known_frames():
     frames = protocols.NYU_FRAMES
     assert (frames.count, frames.first) == (795, 795 - 120)
+    assert [PROTOCOLS[name].facts()["frames"] for name in TRANSFER] == ["120", "120"]
     assert {0, frames.first - 1, frames.first, frames.count - 1} <= frames.numbers.keys()
     assert sorted(frames.numbers.values()) == list(frames.numbers.values())
 
@@ -145,5 +146,13 @@ def test_a_plain_word_is_a_card_and_never_a_folder(name, tmp_path, monkeypatch):
     assert find_card(str(tmp_path / "final")).name == "in-the-folder"
     with pytest.raises(registry.UnknownModelError, match=r"write '\./final'"):
         find_card("final")
-    with pytest.raises(registry.UnknownModelError, match=r"there is no elsewhere/final/card\.yaml"):
-        find_card("elsewhere/final")
+    with pytest.raises(registry.UnknownModelError, match=r"there is no folder '\./elsewhere/final'"):
+        find_card("./elsewhere/final")
+    with pytest.raises(registry.UnknownModelError, match=r"there is no card\.yaml in \."):
+        find_card("./")
+
+
+def test_a_hub_id_is_pulled(tmp_path, monkeypatch):
+    (tmp_path / "card.yaml").write_text(dump(tiny_card("name=of-the-hub")))
+    monkeypatch.setattr("rgbd3d.hub.pull", lambda name, revision: {"me/model": tmp_path}[name])
+    assert find_card("me/model").name == "of-the-hub"

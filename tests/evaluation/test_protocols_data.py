@@ -9,6 +9,7 @@ import torch
 from made_up_frames import MadeUpFrames
 
 from rgbd3d.data import catalog
+from rgbd3d.data.codec import DataError
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.evaluation.protocols_base import Frames
 from rgbd3d.evaluation.protocols_scored import SCORED_PROTOCOLS, find_scored, protocol_table
@@ -89,6 +90,46 @@ def test_labels_of_nyu40_say_those_of_smaller_spaces(nyu13, target, name, expect
     source = MadeUpFrames(frames, blank(label=class_names("nyu40").index(name)), label_space="nyu40")
     frames.check(source)
     assert (frames.read(source, 0)["semantic"] == class_names(target).index(expected)).all()
+
+
+@pytest.mark.parametrize("space", ["nyu13", "nyu40"])
+def test_labels_out_of_range_are_refused(nyu13, space):
+    source = MadeUpFrames(nyu13, blank(label=40), label_space=space)
+    with pytest.raises(DataError, match=rf"made-up, frame \?/9: labels 40 are none of the \d+ classes of {space}"):
+        nyu13.read(source, 4)
+
+
+# ------------------------------------------------------------------------------------------------------ the address
+
+
+def as_prepared(folder: Path, data_set: str) -> Path:
+    (folder / "manifest.json").write_text(json.dumps({"settings": {"data_set": data_set}}))
+    return folder
+
+
+def test_another_split_is_refused_where_there_are_splits(nyu13, tmp_path):
+    for folder in ("parquet", "frames/train", "alone/color"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "parquet/train-00000-of-00001.parquet").touch()
+    for spec in ("parquet", "frames"):
+        nyu13.check_address(tmp_path / spec, "test")
+        with pytest.raises(ValueError, match="for the test split of nyuv2, not for train"):
+            nyu13.check_address(tmp_path / spec, "train")
+    for spec in ("hf://datasets/me/nyuv2", "synthrooms?scenes=1"):
+        with pytest.raises(ValueError, match="not for train"):
+            nyu13.check_address(spec, "train")
+    nyu13.check_address(tmp_path / "alone", "train")
+    nyu13.check_address(tmp_path / "parquet/train-00000-of-00001.parquet", "train")
+
+
+def test_another_data_set_is_refused_where_its_name_is_known(nyu13, tmp_path):
+    (tmp_path / "test-00000-00.parquet").touch()
+    nyu13.check_address(tmp_path, "test")
+    nyu13.check_address(as_prepared(tmp_path, "nyuv2"), "test")
+    as_prepared(tmp_path, "sunrgbd")
+    for spec in (tmp_path, tmp_path / "test-00000-00.parquet"):
+        with pytest.raises(ValueError, match=r"for the test split of nyuv2; .* holds sunrgbd"):
+            nyu13.check_address(spec, "test")
 
 
 @pytest.mark.parametrize("label", [255, class_names("nyu40").index("pillow")])

@@ -93,6 +93,12 @@ def test_eigen_scores_its_range_alone(value, counted):
     assert result["delta1"] == pytest.approx(50 if counted else 100)
 
 
+def test_eigen_says_what_the_network_sees():
+    facts = BY_NAME["nyuv2-depth/eigen"].facts()
+    assert facts["augmentation"] == "mirror image and 2 square windows, each resized to the input"
+    assert facts["input"] == "image size of the card"
+
+
 def test_eigen_limits_predictions():
     result = computed("nyuv2-depth/eigen", outside((0, 480), (0, 640), 0.0), lambda images: model(images) * 100)
     assert result["abs_rel"] == pytest.approx((10 - 2) / 2)

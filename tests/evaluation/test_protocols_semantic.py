@@ -163,7 +163,8 @@ def test_shares_of_the_frames_add_up():
 @pytest.mark.parametrize("name", ["nyuv2-semseg/40", "cityscapes-semseg/19"])
 def test_frames_of_another_size_are_refused(name):
     frames = BY_NAME[name].frames
-    source = MadeUpFrames(frames, lambda _: {"image": torch.zeros(3, 240, 320, dtype=torch.uint8)})
+    small = {"image": torch.zeros(3, 240, 320, dtype=torch.uint8), "semantic": torch.zeros(240, 320, dtype=torch.int64)}
+    source = MadeUpFrames(frames, lambda _: small)
     with pytest.raises(ValueError, match="320 x 240 pixels; this protocol is for frames of"):
         frames.check(source)
 

@@ -96,11 +96,6 @@ def test_asks_for_an_evaluation_at_its_steps(source, tmp_path: Path):
     assert asked == [False, True, False, True, False]
 
 
-def test_an_unknown_metric_names_the_known_ones(source, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"evaluation\.metric: synthrooms-depth/full has no 'miou'; it has .*delta1"):
-        examination(source, tmp_path, "miou").examine(0)
-
-
 @pytest.mark.parametrize(
     ("batch", "frames", "every", "steps", "expected"),
     [

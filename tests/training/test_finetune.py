@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import time
@@ -16,15 +17,21 @@ import pytest
 import tiny_task
 import torch
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 import rgbd3d
-from rgbd3d.cards import CardError, load_card
+from rgbd3d.cards import CardError, dump, load_card
+from rgbd3d.cli import main
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
+from rgbd3d.evaluation.metrics import DepthMeter, names
+from rgbd3d.evaluation.metrics.depth import METRICS
+from rgbd3d.evaluation.models import check_same_recipe
 from rgbd3d.evaluation.protocols_scored import find_scored
 from rgbd3d.evaluation.result import Result
 from rgbd3d.evaluation.score import score
 from rgbd3d.registry import NoWeightsError
+from rgbd3d.training import finetune as finetune_module
 from rgbd3d.training.curves import read_curve
 from rgbd3d.training.examination import EVALUATIONS
 from rgbd3d.training.finetune import finetune
@@ -86,7 +93,7 @@ def test_numbers_are_those_of_the_exported_models(run: Path, data: Path):
         (measured,) = load_card(run / folder / "card.yaml").measured
         assert (measured.protocol, measured.metric) == (tiny_task.DEPTH_PROTOCOL, "abs_rel")
         assert (measured.mean, measured.seeds) == (metrics["abs_rel"], 1)
-        assert measured.command == f"rgbd3d finetune {DEPTH.name} --data {data}"
+        assert measured.command == f"rgbd3d finetune {DEPTH.name} --data {data} --output {run}"
 
 
 def test_learns_with_a_transform_and_a_frozen_backbone(data: Path, tmp_path: Path):
@@ -122,15 +129,19 @@ def test_seeds_in_one_call_and_finished_ones_not_again(data: Path, tmp_path: Pat
     assert one.std("abs_rel") is None
     before = (tmp_path / "seed-1" / "log.jsonl").stat().st_mtime_ns
     capsys.readouterr()
-    both = finetune(DEPTH, str(data), tmp_path, overrides, seeds=[0, 1], device="cpu")
+    both = finetune(DEPTH, str(data), tmp_path, overrides, seeds=[0, 1], device="cpu", recipe="my/depth.yaml")
     assert (tmp_path / "seed-1" / "log.jsonl").stat().st_mtime_ns == before
     assert both == Result.load(tmp_path / "result.json")
     assert both is not None
     assert both.seeds == (0, 1)
     assert both.runs[1] == one.runs[0] != both.runs[0]
     assert both.std("abs_rel") is not None
-    assert both.command.endswith("--set train.max_steps=2 --seeds 0 1")
-    assert load_card(tmp_path / "seed-1" / "final" / "card.yaml").train.seed == 1
+    typed = f"rgbd3d finetune my/depth.yaml --data {data} --set train.max_steps=2"
+    assert both.command == f"{typed} --seeds 0 1 --output {tmp_path}"
+    cards = [load_card(tmp_path / f"seed-{seed}" / "final" / "card.yaml") for seed in (0, 1)]
+    assert [card.train.seed for card in cards] == [0, 1]
+    assert cards[1].measured[0].command == f"{typed} --seeds 1 --output {tmp_path}"
+    check_same_recipe(cards)
     out = capsys.readouterr().out
     assert "abs_rel at the end" in out
     mean = next(line for line in out.splitlines() if line.strip().startswith("mean"))
@@ -194,8 +205,11 @@ def test_killed_at_every_kind_of_moment(
     assert [line["step"] for line in read_log(tmp_path)] == [1, 2, 3, 4, 5]
 
 
-def test_the_best_so_far_survives_when_what_follows_is_worse(data: Path, tmp_path: Path):
+def test_the_best_so_far_survives_when_what_follows_is_worse(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The largest error is that before the first step; the run is continued after it."""
+    monkeypatch.setattr(names, "NAMES", {})  # which way is up is not known
     overrides = ("evaluation.higher_is_better=true",)
     pace = Pace(log_every=1, save_every=1)
     for stop_after in (4, None):
@@ -245,8 +259,8 @@ def test_labels_out_of_range_name_the_frame(tmp_path: Path):
 
 def test_an_unknown_metric_is_told_before_training(data: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"evaluation\.metric: synthrooms-depth/full has no 'miou'"):
-        finetune(DEPTH, str(data), tmp_path, ("evaluation.metric=miou",), device="cpu")
-    assert read_log(tmp_path) == []
+        finetune(DEPTH, str(data), tmp_path / "run", ("evaluation.metric=miou",), device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_wrong_calls_leave_nothing_behind(data: Path, tmp_path: Path):
@@ -279,7 +293,45 @@ def test_starts_from_a_given_backbone(run: Path, data: Path, tmp_path: Path):
     result = finetune(DEPTH, str(data), tmp_path, overrides, start=start, device="cpu")
     assert result is not None
     assert result.pretrained
-    assert result.command.endswith(f"--start {start}")
+    assert f"--start {start} " in result.command
     exported, given = (load_file(folder / "backbone" / "model.safetensors") for folder in (tmp_path / "final", start))
     assert all(torch.equal(exported[name], value) for name, value in given.items())
-    assert "Continued from given weights" in " ".join(load_card(tmp_path / "final" / "card.yaml").departures)
+    card = load_card(tmp_path / "final" / "card.yaml")
+    digest = json.loads((tmp_path / "train_state.json").read_text())["start_digest"]
+    assert card.init == str(start), "or `evaluate` would call it random initialisation"
+    assert f"Started from {start} (digest {digest}) instead of random initialisation." in card.departures
+
+
+def test_the_command_line_tells_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "depth.yaml").write_text(dump(DEPTH))
+    typed: list[str] = []
+    monkeypatch.setattr(finetune_module, "finetune", lambda *arguments, **options: typed.append(options["recipe"]))
+    assert main(["finetune", str(tmp_path / "depth.yaml")]) == 0
+    assert typed == [str(tmp_path / "depth.yaml")]
+
+
+def test_several_gpus_are_for_several_processes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    with pytest.raises(ValueError, match=r"`torchrun --nproc-per-node 2 -m rgbd3d\.cli` in place of `rgbd3d`"):
+        finetune(DEPTH, str(data), tmp_path, device="cpu")
+
+
+def test_a_start_of_another_architecture_names_both(data: Path, tmp_path: Path):
+    message = rf"{DEPTH.name} has the backbone .*, but mask3d-vitt-synthrooms, .* has another one \(12 blocks of width"
+    with pytest.raises(ValueError, match=message):
+        finetune(DEPTH, str(data), tmp_path, start="mask3d-vitt-synthrooms", device="cpu")
+
+
+def test_metrics_that_are_no_number_cost_neither_models_nor_the_others(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compute = DepthMeter.compute
+    broken = {"abs_rel": math.nan, "silog": math.inf}
+    monkeypatch.setattr(DepthMeter, "compute", lambda meter: compute(meter) | broken)
+    monkeypatch.setattr(finetune_module, "versions", lambda device: {"device": device})
+    result = finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[0, 1], device="cpu")
+    assert result is not None
+    assert result == Result.load(tmp_path / "result.json")
+    assert result.versions == {"device": "cpu"}
+    assert set(result.metrics) == {*METRICS} - set(broken)
+    assert load_card(tmp_path / "seed-0" / "final" / "card.yaml").measured == ()

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from rgbd3d import card_index, registry
-from rgbd3d.cards import Card
+from rgbd3d.cards import Card, Data, Render
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.strict_yaml import dump
@@ -82,7 +82,7 @@ def test_a_fine_tuned_model_comes_back_by_name(package: Path, tmp_path: Path, mo
     torch.manual_seed(0)
     network = build_task_network(card)
     save_pretrained_folder(network, card, run / "final")
-    (run / TRAIN_STATE).write_text(json.dumps({"start_digest": None}))
+    (run / TRAIN_STATE).write_text(json.dumps({"start_digest": None, "data": None}))
     write_card(package, card)
     monkeypatch.setattr(module, "run_curve", lambda output: {1: 0.5})
 
@@ -112,6 +112,18 @@ def test_a_run_that_continued_from_given_weights_is_refused(package: Path, run: 
     (continued / TRAIN_STATE).write_text(json.dumps({**state, "start_digest": "0" * 64}))
     with pytest.raises(ValueError, match="continued from given weights"):
         publish(NAME, continued)
+    assert not (package / "weights").exists()
+
+
+def test_a_run_on_other_data_than_the_rendered_frames_is_refused(package: Path, run: Path, tmp_path: Path):
+    """All sections of the cards are equal; what was trained on is in the state of the run only."""
+    data = Data(source="synthrooms", render=Render(scenes=1, frames_per_scene=1, size=(32, 48)))
+    rendered = dataclasses.replace(CARD, data=data)
+    write_card(package, rendered)
+    other = shutil.copytree(run, tmp_path / "other")
+    (other / "final" / "card.yaml").write_text(dump(rendered))
+    with pytest.raises(ValueError, match=r"was trained on .*, but the card of mask3d-vitt-tiny says on rendered"):
+        publish(NAME, other)
     assert not (package / "weights").exists()
 
 

@@ -74,9 +74,20 @@ def test_frames_that_are_scored_are_not_trained_on(data: str, monkeypatch: pytes
         open_task_frames(DEPTH, data)
 
 
-def test_one_file_is_not_both_splits(data: str):
+@pytest.mark.parametrize("every", [1, 2])
+def test_one_file_is_not_both_splits(data: str, every: int):
     with pytest.raises(ValueError, match=r"scores all of .*: none of it is left"):
-        open_task_frames(DEPTH, str(Path(data) / "train-00000-of-00001.parquet"))
+        open_task_frames(with_data(DEPTH, every=every), str(Path(data) / "train-00000-of-00001.parquet"))
+
+
+def test_a_metric_that_the_protocol_has_not_or_the_other_way_round(data: str):
+    message = r"evaluation\.metric: synthrooms-depth/full has no 'miou'; it has .*delta1"
+    with pytest.raises(ValueError, match=message):
+        open_task_frames(with_evaluation(DEPTH, metric="miou"), data)
+    with pytest.raises(ValueError, match=r"higher_is_better should be false: a lower abs_rel is better"):
+        open_task_frames(with_evaluation(DEPTH, higher_is_better=True), data)
+    with pytest.raises(ValueError, match=r"higher_is_better should be true: a higher miou is better"):
+        open_task_frames(with_evaluation(SEMANTIC, higher_is_better=False), data)
 
 
 def test_labels_of_another_label_space(tmp_path: Path):
@@ -122,7 +133,7 @@ def test_other_classes_of_objects_than_the_scored_ones(data: str):
         SEMANTIC,
         task="instance-segmentation",
         objective=InstanceSegmentation(labels="nyu40", classes=(1, 3)),
-        evaluation=Evaluation(protocol=protocol, metric="segm_ap", higher_is_better=True, every=1),
+        evaluation=Evaluation(protocol=protocol, metric="mask_ap", higher_is_better=True, every=1),
     )
     with pytest.raises(ValueError, match=r"finds objects of the classes \(1, 3\), but .* scores \(2, 3,"):
         open_task_frames(card, data)

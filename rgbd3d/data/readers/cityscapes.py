@@ -72,7 +72,8 @@ class CityscapesReader(Reader):
             for split in SPLITS
             if (images / split).is_dir()
             for city in list_folders(images / split)
-            for unit in numbered_units(city, split, f"{split}/{city}", len(self._frames(f"{split}/{city}")))
+            for source in [f"{_IMAGES}/{split}/{city}"]
+            for unit in numbered_units(city, split, source, len(self._frames(source)))
         ]
         if not units:
             raise DataError(f"{images}: no pictures in {'/'.join(SPLITS)}/CITY; unpack leftImg8bit_trainvaltest.zip")
@@ -83,8 +84,8 @@ class CityscapesReader(Reader):
         for match in self._frames(unit.source)[unit.start : unit.stop]:
             yield partial(self._row, unit, match)
 
-    def _frames(self, city: str) -> list[re.Match[str]]:
-        folder = self.raw / _IMAGES / city
+    def _frames(self, source: str) -> list[re.Match[str]]:
+        folder = self.raw / source
         frames = []
         for name in list_pictures(folder):
             if (match := _NAME.fullmatch(name)) is None:
@@ -93,10 +94,12 @@ class CityscapesReader(Reader):
         return frames[:: self.stride]
 
     def _row(self, unit: Unit, match: re.Match[str]) -> Row:
-        def path(package: str, ending: str) -> Path:
-            return self.raw / package / unit.source / f"{match['stem']}_{ending}"
+        city = unit.source.removeprefix(_IMAGES + "/")
 
-        row: dict[str, Any] = {"image": read_file(self.raw / _IMAGES / unit.source / match.string)}
+        def path(package: str, ending: str) -> Path:
+            return self.raw / package / city / f"{match['stem']}_{ending}"
+
+        row: dict[str, Any] = {"image": read_file(self.raw / unit.source / match.string)}
         if _LABELS in self._packages:
             row["semantic"] = _read_semantic(path(_LABELS, "gtFine_labelIds.png"))
             row["instance"] = _read_instances(path(_LABELS, "gtFine_instanceIds.png"))

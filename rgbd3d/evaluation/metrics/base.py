@@ -14,6 +14,11 @@ class Meter(ABC):
     `torch.distributed.all_gather_object` brings them together and `merge` adds them up.
     """
 
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what `compute` gives, known before anything is added."""
+
     @abstractmethod
     def compute(self) -> dict[str, float]:
         """Name -> value over all that was added.

@@ -43,6 +43,11 @@ class ClassificationMeter(Meter):
         check_mergeable(self.num_classes, other.num_classes)
         self.update(other.scores, other.labels)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return "top1", "mean_average_precision"
+
     def compute(self) -> dict[str, float]:
         """In percent: top1, and mean_average_precision over the classes that occur.
 

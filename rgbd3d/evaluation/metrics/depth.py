@@ -108,6 +108,11 @@ class DepthMeter(Meter):
         check_mergeable(self.scoring, other.scoring)
         self.sums = self.sums + other.sums.to(self.sums.device)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return METRICS
+
     def compute(self) -> dict[str, float]:
         """The means of `METRICS`.
 

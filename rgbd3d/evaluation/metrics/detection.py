@@ -80,6 +80,11 @@ class InstanceMeter(Meter):
         self.frames += other.frames
         self._evaluated.clear()
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return tuple(f"{kind}_{name}" for kind in self.kinds for name in ("ap", "ap50", "ap75"))
+
     def compute(self) -> dict[str, float]:
         """box_ap, box_ap50, box_ap75 and the same of masks, in percent, over the classes that occur.
 

@@ -104,6 +104,11 @@ class IbimsMeter(Meter):
         for name, values in other.values.items():
             self.values[name] += values
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return tuple(self.values)
+
     def compute(self) -> dict[str, float]:
         """The means.
 

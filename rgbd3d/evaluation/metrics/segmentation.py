@@ -93,6 +93,11 @@ class SemanticMeter(Meter):
         check_mergeable((self.num_classes, self.counting), (other.num_classes, other.counting))
         self.matrix = self.matrix + other.matrix.to(self.matrix.device)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the results."""
+        return "miou", "pixel_accuracy", "mean_accuracy"
+
     def compute(self) -> dict[str, float]:
         """Results in percent: miou, pixel_accuracy, mean_accuracy (of the classes).
 

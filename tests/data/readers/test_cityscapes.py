@@ -72,6 +72,7 @@ def test_units(raw: Path):
         ("aachen-0000000", "train", 3),
         ("frankfurt-0000000", "val", 1),
     ]
+    assert all((raw / unit.source).is_dir() for unit in units)
     assert [unit.rows for unit in CityscapesReader(raw, Options(stride=2)).units()] == [2, 1]
 
 

@@ -19,7 +19,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_evaluate(commands: Any) -> None:
     command = add_command(commands, "evaluate", _evaluate, "measure a model by a protocol")
-    command.add_argument("names", nargs="+", metavar="NAME", help="card or folder; several: one recipe, other seeds")
+    command.add_argument("names", nargs="+", metavar="NAME", help="card, folder or Hub id; several: other seeds")
     command.add_argument("--protocol", required=True, help="for example nyuv2-depth/eigen; docs/evaluate.md lists them")
     command.add_argument("--data", required=True, metavar="SOURCE")
     command.add_argument("--split", help="default: that of the protocol, or train")
@@ -27,7 +27,7 @@ def _add_evaluate(commands: Any) -> None:
     scored = command.add_argument_group("protocols that score a model for a task")
     scored.add_argument("--samples", type=positive, metavar="N", help="frames on the page (default: 8)")
     scored.add_argument("--full-size", action="store_true", help="frames at their own size instead of the card's")
-    scored.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    _add_device(scored)
     transfer = command.add_argument_group("protocols that train on a pre-trained model")
     transfer.add_argument("--seeds", type=positive, metavar="N", help="number of seeds, counted from 0 (default: 1)")
     transfer.add_argument("--random-init", action="store_true", help="the baseline: the same network, not pre-trained")
@@ -49,8 +49,12 @@ def _add_cka(commands: Any) -> None:
     command.add_argument("--frames", type=positive, default=512, metavar="N", help="evenly spaced (default: 512)")
     command.add_argument("--estimator", choices=["biased", "unbiased", "minibatch"], default="biased")
     command.add_argument("--layers", nargs="+", metavar="NAME", help="modules by name, or mesa (default: all blocks)")
-    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    _add_device(command)
     command.add_argument("--output", type=Path, metavar="FILE.png", help="draw heat maps; the numbers go to FILE.json")
+
+
+def _add_device(command: Any) -> None:
+    command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
