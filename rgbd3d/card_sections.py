@@ -157,15 +157,13 @@ class Evaluation:
 
     Attributes:
         protocol: Name of a protocol (`rgbd3d.evaluation.protocols_scored`).
-        metric: Key of its metrics.
-        higher_is_better: Whether a larger value of it is a better one.
+        metric: Key of its metrics; `rgbd3d.evaluation.metrics.names` knows which way is better.
         every: Passes over the training data between two evaluations.
         render: Only for protocols on synthrooms: the rooms that are scored.
     """
 
     protocol: str
     metric: str
-    higher_is_better: bool
     every: int
     render: Render | None = None
 

@@ -75,7 +75,6 @@ def error(text: str) -> str:
         ("evaluation", None, "evaluation is needed for semantic-segmentation"),
         ("evaluation__every", 0, "evaluation.every should be a positive number of epochs"),
         ("evaluation__metrics", "miou", "unknown key 'metrics' in evaluation; did you mean 'metric'?"),
-        ("evaluation__higher_is_better", "yes", "evaluation.higher_is_better should be true or false"),
     ],
 )
 def test_mistakes(text: str, path: str, value: object, message: str):
@@ -90,7 +89,7 @@ def test_mistakes(text: str, path: str, value: object, message: str):
         ("train__layer_decay", 0.75, "train has layer_decay, which belongs to cards with a task only"),
         (
             "evaluation",
-            {"protocol": "a", "metric": "b", "higher_is_better": True, "every": 1},
+            {"protocol": "a", "metric": "b", "every": 1},
             "evaluation belongs to cards with a task only",
         ),
     ],

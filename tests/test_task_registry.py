@@ -32,7 +32,7 @@ def tuned_card() -> Card:
         task="semantic-segmentation",
         init=NAME,
         objective=SemanticSegmentation(labels="nyu13", head=ConvNeXt(name="convnext", width=8, cells=2, depth=1)),
-        evaluation=Evaluation(protocol="nyuv2-semseg/13", metric="miou", higher_is_better=True, every=1),
+        evaluation=Evaluation(protocol="nyuv2-semseg/13", metric="miou", every=1),
         weights=Weights(status="recipe"),
         measured=(),
         tolerance=None,

@@ -19,6 +19,7 @@ from rgbd3d.cards import Evaluation
 from rgbd3d.data.base import Source
 from rgbd3d.downstream.network import TaskNetwork
 from rgbd3d.evaluation.metrics import Meter
+from rgbd3d.evaluation.metrics.names import name_of
 from rgbd3d.evaluation.protocols_base import ScoredProtocol
 from rgbd3d.evaluation.score import score
 from rgbd3d.files import write_atomic
@@ -137,7 +138,7 @@ class Examination(TrainerCallback):
         value = self.value(found)
         if math.isnan(value):
             return -math.inf
-        return value if self.evaluation.higher_is_better else -value
+        return value if name_of(self.evaluation.metric).higher_is_better else -value
 
     def _show(self) -> None:
         if PartialState().is_main_process:

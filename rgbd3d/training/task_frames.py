@@ -91,10 +91,10 @@ def _check_metric(evaluation: Evaluation, protocol: ScoredProtocol[Any]) -> None
     known, metric = protocol.meter().metrics, evaluation.metric
     if metric not in known:
         raise ValueError(f"evaluation.metric: {protocol.name} has no {metric!r}; it has {', '.join(known)}")
-    upwards = name_of(metric).higher_is_better
-    if upwards not in (None, evaluation.higher_is_better):
-        better = "higher" if upwards else "lower"
-        raise ValueError(f"evaluation.higher_is_better should be {str(upwards).lower()}: a {better} {metric} is better")
+    if name_of(metric).higher_is_better is None:
+        raise ValueError(
+            f"evaluation.metric: neither a higher nor a lower {metric} is better; choose one that can be best"
+        )
 
 
 def _evaluation_of(card: Card) -> Evaluation:

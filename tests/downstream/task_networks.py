@@ -22,9 +22,9 @@ OBJECTIVES: dict[str, TaskObjective] = {
     "instance-segmentation": InstanceSegmentation(labels="nyu13", classes=(0, 3), width=16),
 }
 PROTOCOLS = {
-    "semantic-segmentation": Evaluation(protocol="nyuv2-semseg/13", metric="miou", higher_is_better=True, every=1),
-    "depth-estimation": Evaluation(protocol="nyuv2-depth/eigen", metric="delta1", higher_is_better=True, every=1),
-    "instance-segmentation": Evaluation(protocol="nyuv2-instances/9", metric="mask_ap", higher_is_better=True, every=1),
+    "semantic-segmentation": Evaluation(protocol="nyuv2-semseg/13", metric="miou", every=1),
+    "depth-estimation": Evaluation(protocol="nyuv2-depth/eigen", metric="delta1", every=1),
+    "instance-segmentation": Evaluation(protocol="nyuv2-instances/9", metric="mask_ap", every=1),
 }
 
 

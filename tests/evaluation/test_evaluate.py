@@ -44,7 +44,7 @@ def task_card(protocol: str, seed: int = 0, **changes: object) -> Card:
         "name": f"mask3d-vitt-tiny.{task}",
         "task": task,
         "objective": OBJECTIVES[protocol],
-        "evaluation": Evaluation(protocol=protocol, metric=metric, higher_is_better=True, every=1),
+        "evaluation": Evaluation(protocol=protocol, metric=metric, every=1),
         "init": "mask3d-vitt-synthrooms",
     }
     card = replace(tiny_card("weights={status: recipe}", "measured=[]"), **(fine_tuned | changes))

@@ -38,9 +38,9 @@ def source(tmp_path: Path):
     return open_source(tiny_task.write_frames(tmp_path / "frames"), split="test")
 
 
-def examination(source, output: Path, metric: str = "rmse", higher_is_better: bool = False) -> Examination:
+def examination(source, output: Path, metric: str = "rmse") -> Examination:
     name = tiny_task.DEPTH_PROTOCOL
-    evaluation = Evaluation(protocol=name, metric=metric, higher_is_better=higher_is_better, every=1)
+    evaluation = Evaluation(protocol=name, metric=metric, every=1)
     return Examination(Constant(), evaluation, find_scored(name), source, [2, 4], output)
 
 
@@ -59,7 +59,7 @@ def test_the_best_and_its_weights(source, tmp_path: Path):
     assert [line["step"] for line in lines] == [0, 1, 2, 3]
     assert lines[1]["metrics"] == exam.best.metrics
 
-    upwards = examination(source, tmp_path, "delta1", higher_is_better=True)
+    upwards = examination(source, tmp_path, "delta1")
     examine_at(upwards, 9.0, 2.0, 3.0)
     assert upwards.best is upwards.found[1]
 

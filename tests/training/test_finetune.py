@@ -89,7 +89,8 @@ def test_numbers_are_those_of_the_exported_models(run: Path, data: Path):
     source = open_source(data, split="test")
     for folder, metrics in (("final", found[-1]["metrics"]), ("best", best)):
         model: Any = rgbd3d.from_pretrained(run / folder)
-        assert score(find_scored(tiny_task.DEPTH_PROTOCOL), source, model.predict).compute() == metrics
+        again = score(find_scored(tiny_task.DEPTH_PROTOCOL), source, model.predict).compute()
+        assert again == pytest.approx(metrics, rel=1e-6), "equal up to the number of threads a kernel takes"
         (measured,) = load_card(run / folder / "card.yaml").measured
         assert (measured.protocol, measured.metric) == (tiny_task.DEPTH_PROTOCOL, "abs_rel")
         assert (measured.mean, measured.seeds) == (metrics["abs_rel"], 1)
@@ -209,13 +210,10 @@ def test_the_best_so_far_survives_when_what_follows_is_worse(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The largest error is that before the first step; the run is continued after it."""
-    monkeypatch.setattr(names, "NAMES", {})  # which way is up is not known
-    overrides = ("evaluation.higher_is_better=true",)
+    monkeypatch.setattr(names, "NAMES", {"abs_rel": names.Name("AbsRel", "", True, 3)})  # upside down
     pace = Pace(log_every=1, save_every=1)
     for stop_after in (4, None):
-        finetune(
-            DEPTH, str(data), tmp_path, overrides, device="cpu", pace=dataclasses.replace(pace, stop_after=stop_after)
-        )
+        finetune(DEPTH, str(data), tmp_path, device="cpu", pace=dataclasses.replace(pace, stop_after=stop_after))
     found = evaluations(tmp_path)
     best = max(found, key=lambda line: line["metrics"]["abs_rel"])
     assert best["step"] == 0, "else this tests nothing"

@@ -12,6 +12,7 @@ import torch
 from rgbd3d.cards import Card, Evaluation, Render
 from rgbd3d.data.codec import DataError
 from rgbd3d.evaluation import protocols_scored
+from rgbd3d.evaluation.metrics import names
 from rgbd3d.tasks import InstanceSegmentation
 from rgbd3d.training.task_frames import open_task_frames
 
@@ -80,14 +81,13 @@ def test_one_file_is_not_both_splits(data: str, every: int):
         open_task_frames(with_data(DEPTH, every=every), str(Path(data) / "train-00000-of-00001.parquet"))
 
 
-def test_a_metric_that_the_protocol_has_not_or_the_other_way_round(data: str):
+def test_a_metric_that_the_protocol_has_not_or_that_has_no_best(data: str, monkeypatch: pytest.MonkeyPatch):
     message = r"evaluation\.metric: synthrooms-depth/full has no 'miou'; it has .*delta1"
     with pytest.raises(ValueError, match=message):
         open_task_frames(with_evaluation(DEPTH, metric="miou"), data)
-    with pytest.raises(ValueError, match=r"higher_is_better should be false: a lower abs_rel is better"):
-        open_task_frames(with_evaluation(DEPTH, higher_is_better=True), data)
-    with pytest.raises(ValueError, match=r"higher_is_better should be true: a higher miou is better"):
-        open_task_frames(with_evaluation(SEMANTIC, higher_is_better=False), data)
+    monkeypatch.setattr(names, "NAMES", {})  # all that are shipped have a direction
+    with pytest.raises(ValueError, match=r"neither a higher nor a lower abs_rel is better; choose one"):
+        open_task_frames(with_evaluation(DEPTH), data)
 
 
 def test_labels_of_another_label_space(tmp_path: Path):
@@ -133,7 +133,7 @@ def test_other_classes_of_objects_than_the_scored_ones(data: str):
         SEMANTIC,
         task="instance-segmentation",
         objective=InstanceSegmentation(labels="nyu40", classes=(1, 3)),
-        evaluation=Evaluation(protocol=protocol, metric="mask_ap", higher_is_better=True, every=1),
+        evaluation=Evaluation(protocol=protocol, metric="mask_ap", every=1),
     )
     with pytest.raises(ValueError, match=r"finds objects of the classes \(1, 3\), but .* scores \(2, 3,"):
         open_task_frames(card, data)

@@ -24,7 +24,7 @@ DEPTH = dataclasses.replace(
     name="mask3d-vitt-tiny.depth-tiny",
     task="depth-estimation",
     objective=DepthEstimation(head=ConvNeXt(name="convnext", width=16, cells=2, depth=1), loss="log-l1", drop_path=0.3),
-    evaluation=Evaluation(protocol=DEPTH_PROTOCOL, metric="abs_rel", higher_is_better=False, every=1),
+    evaluation=Evaluation(protocol=DEPTH_PROTOCOL, metric="abs_rel", every=1),
     train=dataclasses.replace(tiny.CARD.train, batch_size=4, accumulate=1, max_steps=STEPS, layer_decay=0.75),
 )
 """Five steps of four frames, twice through the ten: scored after steps 0, 3 and 5."""
@@ -40,7 +40,7 @@ SEMANTIC = dataclasses.replace(
     task="semantic-segmentation",
     objective=SemanticSegmentation(labels="nyu40", head=Linear(name="linear")),
     data=Data(source="made up", transform="pri3d"),
-    evaluation=Evaluation(protocol=SEMANTIC_PROTOCOL, metric="miou", higher_is_better=True, every=1),
+    evaluation=Evaluation(protocol=SEMANTIC_PROTOCOL, metric="miou", every=1),
 )
 
 
