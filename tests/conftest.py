@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other cost minutes
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("RGBD3D_SHARED", REPOSITORY.parent / "shared"))
 
