@@ -3,7 +3,8 @@ from .cards import CardError as CardError
 from .cards import load_card as load_card
 from .configuration import RgbdConfig as RgbdConfig
 from .data.sources import open_source as open_source
-from .downstream.timm_backbones import create_timm_model as create_timm_model
+from .downstream.create import create_task_model as create_task_model
+from .downstream.create import create_timm_model as create_timm_model
 from .export import export_onnx as export_onnx
 from .export import export_torch as export_torch
 from .folder import save_pretrained_folder as save_pretrained_folder

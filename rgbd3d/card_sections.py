@@ -15,6 +15,8 @@ from rgbd3d.strict_yaml import require
 COMMIT = re.compile("[0-9a-f]{40}")
 """A revision that cannot move."""
 
+_SHA256 = re.compile("[0-9a-f]{64}")
+
 REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """A repository on the Hub, owner/name."""
 
@@ -48,6 +50,92 @@ class Backbone:
             f"should be (height, width), both multiples of patch_size = {self.patch_size}",
         )
         require(self.parameters > 0, "parameters", "should be the number of parameters of the backbone")
+
+    @property
+    def label(self) -> str:
+        """Architecture and patch, for people."""
+        return f"{self.architecture.replace('_', '-')}/{self.patch_size}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignBackbone:
+    """A network of another library, as that library builds it (`rgbd3d.downstream.foreign`).
+
+    Attributes:
+        library: Whose it is.
+        model: timm's name of it; or the repository on the Hub, owner/name, whose config.json describes one of
+            transformers' backbones.
+        revision: Commit of the repository on the Hub: that of the weights and, for transformers, of the architecture.
+        pretrained: Whether it starts from the weights there; otherwise it is initialised at random.
+        image_size: (height, width) that it is trained at; multiples of its coarsest stride.
+        parameters: Number of trainable parameters.
+    """
+
+    library: Literal["timm", "transformers"]
+    model: str
+    revision: str | None
+    pretrained: bool
+    image_size: tuple[int, int]
+    parameters: int
+
+    def __post_init__(self) -> None:
+        on_the_hub = self.library == "transformers"
+        named = REPOSITORY.fullmatch(self.model) if on_the_hub else re.fullmatch(r"\w[\w.-]*", self.model)
+        form = "a repository, owner/name" if on_the_hub else "timm's name of a model"
+        require(named is not None, "model", f"is {self.model!r}; it should be {form}")
+        commit = self.revision is None or COMMIT.fullmatch(self.revision) is not None
+        require(commit, "revision", "should be a commit of 40 lower-case hex digits: branches and tags can move")
+        needed = self.pretrained or on_the_hub
+        require(self.revision is not None or not needed, "revision", "is needed: the commit of what is on the Hub")
+        require(min(self.image_size) > 0, "image_size", "should be (height, width) in pixels, both positive")
+        require(self.parameters > 0, "parameters", "should be the number of parameters of the backbone")
+
+    @property
+    def architecture(self) -> str:
+        """The name of it, as `Backbone` has one."""
+        return self.model
+
+    @property
+    def label(self) -> str:
+        """Library and model, for people."""
+        return f"{self.library}:{self.model}"
+
+    @property
+    def spec(self) -> str:
+        """What to type for it: [random:]LIBRARY:MODEL[@COMMIT]."""
+        return ("" if self.pretrained else "random:") + self.label + (f"@{self.revision}" if self.revision else "")
+
+
+def own_backbone(section: Backbone | ForeignBackbone) -> Backbone:
+    """The section of a network of this library.
+
+    Raises:
+        ValueError: It is of another library.
+    """
+    if isinstance(section, ForeignBackbone):
+        raise ValueError(f"this needs a backbone of this library, but {section.label} is of another one")
+    return section
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Weights that a run started from although no card names them.
+
+    Attributes:
+        digest: 64 hex digits that change with any weight (`rgbd3d.training.run.weights_digest`).
+        model: What was typed for them: a folder, a Hub id or a name; None if they were given in Python.
+    """
+
+    digest: str
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        require(_SHA256.fullmatch(self.digest) is not None, "digest", "should be 64 lower-case hex digits")
+
+    @property
+    def name(self) -> str:
+        """What was typed, or that nothing was."""
+        return self.model or "given weights"
 
 
 # ----------------------------------------------------------------------------------------------------------- data
@@ -115,7 +203,7 @@ class Data:
     Attributes:
         source: Name of a data set (`rgbd3d data list`).
         split: Part of it.
-        every: Take every k-th frame of a sequence.
+        every: Take every k-th frame of a sequence as it was recorded; 1 takes all that the data hold.
         frames: [first, end] of the positions in what is left that are trained on; None is all.
         label_share: Train on this share of them, one of `LABEL_SHARES`: the same frames for everybody, and those of a
             smaller share are part of a larger one (`rgbd3d.data.subset`).
@@ -187,7 +275,7 @@ class WeightFile:
     bytes: int
 
     def __post_init__(self) -> None:
-        require(re.fullmatch("[0-9a-f]{64}", self.sha256) is not None, "sha256", "should be 64 lower-case hex digits")
+        require(_SHA256.fullmatch(self.sha256) is not None, "sha256", "should be 64 lower-case hex digits")
         require(self.bytes > 0, "bytes", "should be the size of the file")
 
 

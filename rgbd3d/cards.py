@@ -7,7 +7,7 @@ unknown key, a wrong type or a missing field is a `CardError` that names file an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,15 @@ from rgbd3d.card_sections import (
     Backbone,
     Data,
     Evaluation,
+    ForeignBackbone,
     License,
     Measured,
     Render,
     Reported,
+    Start,
     WeightFile,
     Weights,
+    own_backbone,
 )
 from rgbd3d.objectives import OBJECTIVES, Objective
 from rgbd3d.optimization import SGD, AdamW, Cosine, Exponential, Train, WarmupStableDecay
@@ -47,16 +50,20 @@ __all__ = [
     "Data",
     "Evaluation",
     "Exponential",
+    "ForeignBackbone",
     "License",
     "Measured",
     "Render",
     "Reported",
+    "Start",
     "Train",
     "WarmupStableDecay",
     "WeightFile",
     "Weights",
+    "backbone_type",
     "dump",
     "load_card",
+    "own_backbone",
     "parse",
     "with_overrides",
 ]
@@ -69,12 +76,14 @@ class Card:
     Attributes:
         name: `<method>-<backbone>-<data>[-<variant>][.<task>-<dataset>]`; no code parses it.
         title: One line for people.
-        method: How the backbone is pre-trained: key of `rgbd3d.objectives.OBJECTIVES`.
+        method: How the backbone is pre-trained: key of `rgbd3d.objectives.OBJECTIVES`; None for a backbone of another
+            library.
         task: What a fine-tuned model does: key of `rgbd3d.tasks.TASKS`; None for pre-training.
         paper: Title, authors' short form, year and where the method is described.
         provenance: "reproduced" (trained by our recipe), "converted" (from a public checkpoint) or "smoke-test".
-        backbone: What is kept.
-        init: Name of the card whose backbone it starts from, or None for random initialisation.
+        backbone: What is kept: a network of this library, or for a task also one of another library.
+        init: Name of the card whose backbone it starts from, or None.
+        start: Weights that no card names, from which it started instead; without either, random initialisation.
         objective: What is minimised, of the type of the task, or of the method in pre-training.
         data: What it is trained on.
         train: How.
@@ -89,12 +98,13 @@ class Card:
 
     name: str
     title: str
-    method: str
+    method: str | None
     task: str | None = None
     paper: str
     provenance: Literal["reproduced", "converted", "smoke-test"]
-    backbone: Backbone
+    backbone: Backbone | ForeignBackbone
     init: str | None = None
+    start: Start | None = None
     objective: Objective | TaskObjective
     data: Data
     train: Train
@@ -109,14 +119,32 @@ class Card:
     def __post_init__(self) -> None:
         plain_name = re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name) is not None
         require(plain_name, "name", f"is {self.name!r}; it should be lower-case letters, digits, '.', '_' and '-'")
-        require(self.method in OBJECTIVES, "method", f"is {self.method!r}; known: {', '.join(OBJECTIVES)}")
+        if isinstance(self.backbone, ForeignBackbone):
+            self._check_foreign()
+        else:
+            require(self.method in OBJECTIVES, "method", f"is {self.method!r}; known: {', '.join(OBJECTIVES)}")
         require(self.task is None or self.task in TASKS, "task", f"is {self.task!r}; known: {', '.join(TASKS)}")
         decides = self.task or self.method
-        kind = OBJECTIVES[self.method] if self.task is None else TASKS[self.task]
+        kind = OBJECTIVES[str(self.method)] if self.task is None else TASKS[self.task]
         require(isinstance(self.objective, kind), "objective", f"is not that of {decides}")
         require(self.init != self.name, "init", "is the card itself")
+        alone = self.init is None or self.start is None
+        require(alone, "init", "and start exclude each other: set the other one to null")
         self._check_fine_tuning()
         require(self.tolerance is None or self.tolerance > 0, "tolerance", "should be positive")
+
+    @property
+    def starts_trained(self) -> bool:
+        """Whether it starts from trained weights rather than from random initialisation."""
+        foreign = isinstance(self.backbone, ForeignBackbone) and self.backbone.pretrained
+        return self.init is not None or self.start is not None or foreign
+
+    def _check_foreign(self) -> None:
+        """A backbone of another library is only fine-tuned here, and brings its own weights."""
+        require(self.task is not None, "backbone", "of another library belongs to cards with a task only")
+        require(self.method is None, "method", "should be null: the backbone is pre-trained by another library")
+        for name in ("init", "start"):
+            require(getattr(self, name) is None, name, "should be null: the backbone brings its own weights")
 
     def _check_fine_tuning(self) -> None:
         """A task has to say what it is scored on and what its classes are; pre-training has neither."""
@@ -139,8 +167,12 @@ class CardError(ValueError):
     """A card that cannot be read; the message starts with file:line."""
 
 
-def load_card(path: str | Path) -> Card:
+def load_card(path: str | Path, *, trusted: bool = False) -> Card:
     """Reads one card.
+
+    Args:
+        path: Of the file.
+        trusted: One of this package's own, see `rgbd3d.strict_yaml.compose`.
 
     Raises:
         CardError: The file is no valid card; the message says where and what to do.
@@ -153,17 +185,17 @@ def load_card(path: str | Path) -> Card:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise CardError(f"{path}:1: not UTF-8 text: not a card") from None
-    return parse(text, str(path))
+    return parse(text, str(path), trusted=trusted)
 
 
-def parse(text: str, origin: str = "card") -> Card:
-    """Reads a card from text; `origin` stands for the file in messages.
+def parse(text: str, origin: str = "card", *, trusted: bool = False) -> Card:
+    """Reads a card from text; `origin` stands for the file in messages, `trusted` is that of `load_card`.
 
     Raises:
         CardError: See `load_card`.
     """
     try:
-        return _read_card(strict_yaml.compose(text, origin))
+        return _read_card(strict_yaml.compose(text, origin, trusted=trusted))
     except strict_yaml.SchemaError as error:
         raise CardError(str(error)) from None
 
@@ -196,15 +228,22 @@ def with_overrides(card: Card, overrides: Sequence[str]) -> Card:
 
 
 def _read_card(node: Node) -> Card:
-    def objective_type(cls: type, nodes: dict[str, Node]) -> dict[str, Any]:
+    def chosen_types(cls: type, nodes: dict[str, Node]) -> dict[str, Any]:
         if cls is not Card:
             return {}
-        method = strict_yaml.read(nodes["method"], Literal[tuple(OBJECTIVES)], "method")
         task = strict_yaml.read(nodes["task"], Literal[tuple(TASKS)] | None, "task") if "task" in nodes else None
-        return {"objective": OBJECTIVES[method] if task is None else TASKS[task]}
+        methods: Any = Literal[tuple(OBJECTIVES)]
+        method = strict_yaml.read(nodes["method"], methods if task is None else methods | None, "method")
+        backbone = backbone_type(strict_yaml.mapping(nodes["backbone"], "backbone"))
+        return {"objective": OBJECTIVES[method] if task is None else TASKS[task], "backbone": backbone}
 
-    card: Card = strict_yaml.read(node, Card, field_types=objective_type)
+    card: Card = strict_yaml.read(node, Card, field_types=chosen_types)
     return card
+
+
+def backbone_type(section: Collection[str]) -> type[Backbone] | type[ForeignBackbone]:
+    """The type of a backbone section by its keys: only that of another library has `library`."""
+    return ForeignBackbone if "library" in section else Backbone
 
 
 def _replace_node(root: Node, override: str) -> None:

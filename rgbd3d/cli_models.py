@@ -21,6 +21,7 @@ def _add_zoo_commands(commands: Any) -> None:
     command.add_argument("pattern", nargs="?", default="*", help="shell-style, for example 'mask3d-*'")
     command.add_argument("--pretrained", action="store_true", help="only those with weights")
     command.add_argument("--method", help="only those of a method, for example mask3d")
+    command.add_argument("--task", choices=registry.TASKS[1:], help="only those of a task")
     command = add_command(commands, "info", _info, "what the card of a model says")
     command.add_argument("name", metavar="NAME")
     command = add_command(
@@ -51,7 +52,9 @@ def _add_hub_commands(commands: Any) -> None:
 def _list(options: argparse.Namespace) -> None:
     from rgbd3d.zoo import text_table
 
-    names = registry.list_models(options.pattern, pretrained=options.pretrained or None, method=options.method)
+    names = registry.list_models(
+        options.pattern, pretrained=options.pretrained or None, method=options.method, task=options.task
+    )
     if not names:
         raise registry.UnknownModelError(f"no card matches {options.pattern!r}; `rgbd3d list` shows all")
     print(text_table([registry.get_card(name) for name in names]))

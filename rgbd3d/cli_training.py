@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,14 @@ def add_commands(commands: Any) -> None:
     )
     _add_recipe(command)
     command.add_argument("--seeds", nargs="+", type=not_negative, metavar="N", help="one run for each, in DIR/seed-N")
-    command.add_argument(
+    other = command.add_mutually_exclusive_group()
+    other.add_argument(
         "--start", metavar="MODEL", help="folder, Hub id or card to start from instead of the card's init"
+    )
+    other.add_argument(
+        "--backbone",
+        metavar="[random:]LIBRARY:MODEL[@COMMIT]",
+        help="the recipe on a backbone of timm or transformers, for example timm:convnext_tiny.fb_in22k",
     )
     _add_run_options(command, "runs/NAME")
     command = add_command(commands, "reproduce", _reproduce, "train a published card again from its recipe and compare")
@@ -73,20 +80,24 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    card = _recipe(options.card)
-    with_overrides(card, options.set)  # a typo is reported before torch is imported
+    card, folder = _recipe(options.card), Path("runs")
+    if options.backbone is None:
+        with_overrides(card, options.set)  # a typo is reported before torch is imported
+    else:
+        folder /= re.sub(r"[^\w.@-]+", "-", options.backbone)
     from rgbd3d.training.finetune import finetune
 
     finetune(
         card,
         options.data,
-        options.output or Path("runs") / card.name,
+        options.output or folder / card.name,
         options.set,
         seeds=options.seeds,
         workers=options.workers,
         resume=not options.no_resume,
         device=options.device,
         start=options.start,
+        backbone=options.backbone,
         recipe=options.card,
     )
 

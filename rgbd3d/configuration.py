@@ -11,8 +11,8 @@ from transformers.backbone_utils import BackboneConfigMixin
 
 from rgbd3d import strict_yaml
 from rgbd3d.backbones.vit import SIZES, timm_config
-from rgbd3d.cards import Backbone, Card
-from rgbd3d.downstream.sections import TaskSections, class_names_of
+from rgbd3d.cards import Backbone, Card, ForeignBackbone, backbone_type, own_backbone
+from rgbd3d.downstream.sections import Particulars, TaskSections, class_names_of
 from rgbd3d.objectives import OBJECTIVES, Objective
 from rgbd3d.tasks import TASKS, DepthEstimation, InstanceSegmentation, TaskObjective
 
@@ -45,6 +45,15 @@ class MethodSections:
     objective: Objective
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """What is read of `RgbdConfig.foreign`."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    stride: int
+
+
 @strict
 class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     """Configuration of all models of the library; only keywords, and wrong types are refused.
@@ -58,6 +67,8 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
         task: What a fine-tuned model does, a key of `rgbd3d.tasks.TASKS`; None for pre-training.
         objective: The card's objective section: of the task where there is one, of the method otherwise. None for a
             backbone alone.
+        foreign: `rgbd3d.downstream.sections.Particulars` of a backbone of another library; it has none of timm's fields
+            below.
         architecture: timm's name of the network.
         model_args: What timm's `create_model` needs beside it.
         pretrained_cfg: timm's preprocessing.
@@ -74,6 +85,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     method: str | None = None
     task: str | None = None
     objective: dict[str, Any] | None = None
+    foreign: dict[str, Any] | None = None
     architecture: str | None = None
     model_args: dict[str, Any] | None = None
     pretrained_cfg: dict[str, Any] | None = None
@@ -86,6 +98,28 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         spec = self.backbone_section
+        if isinstance(spec, Backbone):
+            self._describe_for_timm(spec)
+        if self.task is not None:
+            self._name_classes(kwargs.get("num_labels"))
+        elif self.method is not None:
+            self.method_sections  # noqa: B018 - reading it checks it
+        features, indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        if isinstance(spec, Backbone):
+            self.stage_names = [f"block{i}" for i in range(self.num_hidden_layers)]
+            self.set_output_features_output_indices(features, indices)
+        classes = {**_AUTO_CLASSES, **_AUTO_CLASSES_OF_TASKS[self.task]}
+        auto_map = {auto: f"{REMOTE_MODULE}.{ours}" for auto, ours in classes.items()}
+        super().__post_init__(**{"auto_map": auto_map, "dtype": "float32", **kwargs})
+        if self.task is not None:
+            self.task_sections  # noqa: B018 - as above
+
+    def _describe_for_timm(self, spec: Backbone) -> None:
+        """Sets timm's fields.
+
+        Raises:
+            ValueError: One is given otherwise.
+        """
         for name, value in _timm_fields(spec).items():
             given = getattr(self, name)
             if given is not None and given != value:
@@ -94,26 +128,16 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
                 )
             setattr(self, name, value)
         self.pretrained_cfg = self.pretrained_cfg or _preprocessing(spec)
-        if self.task is not None:
-            self._name_classes(kwargs.get("num_labels"))
-        elif self.method is not None:
-            self.method_sections  # noqa: B018 - reading it checks it
-        self.stage_names = [f"block{i}" for i in range(self.num_hidden_layers)]
-        self.set_output_features_output_indices(kwargs.pop("out_features", None), kwargs.pop("out_indices", None))
-        classes = {**_AUTO_CLASSES, **_AUTO_CLASSES_OF_TASKS[self.task]}
-        auto_map = {auto: f"{REMOTE_MODULE}.{ours}" for auto, ours in classes.items()}
-        super().__post_init__(**{"auto_map": auto_map, "dtype": "float32", **kwargs})
-        if self.task is not None:
-            self.task_sections  # noqa: B018 - as above
 
     @classmethod
-    def from_card(cls, card: Card) -> Self:
-        """Configuration of a card's models."""
+    def from_card(cls, card: Card, particulars: Particulars | None = None) -> Self:
+        """Configuration of a card's models; with the particulars of a backbone of another library, if it has one."""
         return cls(
             backbone=strict_yaml.plain(card.backbone),
             method=card.method,
             task=card.task,
             objective=strict_yaml.plain(card.objective),
+            foreign=None if particulars is None else strict_yaml.plain(particulars),
         )
 
     @classmethod
@@ -134,10 +158,32 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
         return cls(backbone=strict_yaml.plain(backbone))
 
     @property
-    def backbone_section(self) -> Backbone:
+    def backbone_section(self) -> Backbone | ForeignBackbone:
         """`backbone`, read as strictly as in a card."""
-        section: Backbone = _read(self.backbone, Backbone, "backbone")
+        section: Backbone | ForeignBackbone = _read(self.backbone, backbone_type(self.backbone), "backbone")
         return section
+
+    @property
+    def own_section(self) -> Backbone:
+        """`backbone_section` of a network of this library.
+
+        Raises:
+            ValueError: It is of another library.
+        """
+        return own_backbone(self.backbone_section)
+
+    @property
+    def particulars(self) -> Particulars | None:
+        """`foreign`, checked; None if it is not known, or for a backbone of this library.
+
+        Raises:
+            ValueError: Something else than numbers where numbers are needed.
+        """
+        if self.foreign is None:
+            return None
+        rest = {name: value for name, value in self.foreign.items() if name != "config"}
+        numbers: _Numbers = _read(rest, _Numbers, "foreign")
+        return Particulars(numbers.mean, numbers.std, numbers.stride, self.foreign.get("config"))
 
     @property
     def method_sections(self) -> MethodSections:
@@ -152,7 +198,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
             known = ", ".join(OBJECTIVES)
             raise ValueError(f"config.json describes no pre-training method (method: {self.method!r}; known: {known})")
         objective: Objective = _read(self.objective, OBJECTIVES[self.method], "objective")
-        return MethodSections(self.method, self.backbone_section, objective)
+        return MethodSections(self.method, self.own_section, objective)
 
     @property
     def task_sections(self) -> TaskSections:
@@ -165,7 +211,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
             raise ValueError("config.json describes a pre-trained backbone, no model of a task")
         objective = self._task_objective
         if isinstance(objective, DepthEstimation):
-            return TaskSections(self.backbone_section, objective, ())
+            return TaskSections(self.backbone_section, objective, (), self.particulars)
         numbered = {int(label): name for label, name in (self.id2label or {}).items()}
         names = tuple(numbered[label] for label in sorted(numbered))
         own = names if objective.labels is None else class_names_of(objective)
@@ -176,7 +222,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
             )
         if isinstance(objective, InstanceSegmentation) and len(objective.classes) != len(names):
             raise ValueError(f"config.json names {len(names)} classes, but its objective {len(objective.classes)}")
-        return TaskSections(self.backbone_section, objective, names)
+        return TaskSections(self.backbone_section, objective, names, self.particulars)
 
     @property
     def _task_objective(self) -> TaskObjective:
@@ -203,17 +249,24 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     @property
     def num_hidden_layers(self) -> int:
         """Number of blocks."""
-        return SIZES[self.backbone_section.architecture].depth
+        return SIZES[self._vit.architecture].depth
 
     @property
     def hidden_size(self) -> int:
         """Width of the features."""
-        return SIZES[self.backbone_section.architecture].dim
+        return SIZES[self._vit.architecture].dim
 
     @property
     def patch_size(self) -> int:
         """Pixels per patch side."""
-        return self.backbone_section.patch_size
+        return self._vit.patch_size
+
+    @property
+    def _vit(self) -> Backbone:
+        section = self.backbone_section
+        if isinstance(section, Backbone):
+            return section
+        raise AttributeError(f"the configuration of {section.label} is in `foreign`")  # `hasattr` is False
 
 
 def _few(names: tuple[str, ...], shown: int = 2) -> str:

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 import rgbd3d
 from rgbd3d import registry
-from rgbd3d.cards import Augment, Card
+from rgbd3d.cards import Augment, Card, own_backbone
 from rgbd3d.data.batch import denormalise_image, prepare
 from rgbd3d.data.sources import Source, open_source
 from rgbd3d.data.synthrooms.write import write_dataset
@@ -58,6 +58,7 @@ class Frames:
         spec: What `rgbd3d pretrain --data` takes, to continue pre-training on.
         held_out: Frames to look at and to measure on.
         measured_on: What these are, for the report.
+        label_space: That of their labels, if they have any.
         protocol: Options of `rgbd3d evaluate` that make sense with these frames; None if there is no such protocol.
         recipe: Command that trains the whole recipe on such frames.
     """
@@ -66,6 +67,7 @@ class Frames:
     spec: str
     held_out: list[RGBDSample]
     measured_on: str
+    label_space: str | None
     protocol: str | None
     recipe: str
 
@@ -108,7 +110,8 @@ def _demo(frames: str | None, output: Path, steps: int) -> Path:
     data = _rendered(output) if frames is None else _given(frames)
     report = Report("rgbd3d demo", f"{MODEL} on {data.title}")
     model = _method(registry.create_model(MODEL, "pretraining", pretrained=True))
-    _show(report, model, card, data)
+    shown = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int).tolist()
+    _show(report, model, card, [data.held_out[index] for index in shown])
     folder, curve = _continue(card, data, output, steps, model)
     report.section("Pre-training continued", f"{steps} steps of {BATCH_SIZE} frames, from the checkpoint.")
     report.image_file(curve, "Loss of each step. A run this short shows that training works, not what it can reach.")
@@ -159,6 +162,7 @@ def _rendered(output: Path) -> Frames:
         spec=str(train),
         held_out=[held_out[i] for i in range(len(held_out))],
         measured_on="frames of rooms that were never trained on",
+        label_space=held_out.label_space,
         protocol=f"--protocol rgbd/pretext --data {shlex.quote(str(val))} --split val",
         recipe=registry.training_command(registry.get_card(MODEL)),
     )
@@ -177,6 +181,7 @@ def _given(spec: str) -> Frames:
         spec=spec,
         held_out=[source[int(i)] for i in shown],
         measured_on="of the given frames, which the short run also trains on",
+        label_space=source.label_space,
         protocol=f"--protocol nyuv2-train795/probe --data {shlex.quote(spec)}" if _is_nyu(source) else None,
         recipe=f"rgbd3d pretrain {MODEL} --data {shlex.quote(spec)}",
     )
@@ -190,10 +195,8 @@ def _is_nyu(source: Source) -> bool:
     return True
 
 
-def _show(report: Report, model: Mask3D, card: Card, data: Frames) -> None:
+def _show(report: Report, model: Mask3D, card: Card, samples: list[RGBDSample]) -> None:
     """Adds what the checkpoint sees, predicts and encodes."""
-    indices = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int)
-    samples = [data.held_out[i] for i in indices]
     batch = prepare(samples, Augment(), card.backbone.image_size, generator(0))
     completion = model.complete(
         batch["image"], batch["depth"], depth_metres=batch["depth_metres"], generator=generator(1)
@@ -227,7 +230,7 @@ def _panels(card: Card, image: Tensor, depth: Tensor, completion: Completion, in
     near, far = pictures.depth_range(depth)
     truth, completed = (pictures.color_depth(d, near, far) for d in (depth, completion.depth[index]))
     seen = {name: mask[index] for name, mask in completion.masks.items()}
-    patch = card.backbone.patch_size
+    patch = own_backbone(card.backbone).patch_size
     return [
         color,
         pictures.hide_patches(color, seen["rgb"], patch),

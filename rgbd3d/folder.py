@@ -3,7 +3,7 @@
 Holds config.json, model.safetensors, preprocessor_config.json, modeling_rgbd3d.py, card.yaml, README.md and
 golden.safetensors (one input, what the model makes of it). The weights at its top are those of a backbone with timm's
 names; then pretraining/ may hold the whole pre-training model. Or they are those of a fine-tuned model, `backbone.*`
-and `head.*`; then backbone/ holds the backbone alone, for timm and AutoModel.
+and `head.*`; then backbone/ holds the backbone alone, for timm and AutoModel, unless it is of another library.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from rgbd3d.backbones.vit import RgbdViT, build_vit
-from rgbd3d.cards import Card, Weights, dump, load_card
+from rgbd3d.cards import Backbone, Card, Weights, dump, load_card
 from rgbd3d.configuration import RgbdConfig
-from rgbd3d.downstream.network import TaskNetwork, build_task_network, task_sections
+from rgbd3d.downstream.network import TaskNetwork, build_task_network, particulars_of, task_sections
 from rgbd3d.hub_verify import check_pin, pin
 from rgbd3d.model_card import render
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel, RgbdPreTrainedModel, write_companions
@@ -90,11 +90,14 @@ def _write_pretrained(model: nn.Module, card: Card, new: Path, image: Tensor, ha
 
 
 def _write_task(network: TaskNetwork, card: Card, new: Path, image: Tensor, half: bool) -> None:
-    config = RgbdConfig.from_card(card)
+    section = card.backbone
+    config = RgbdConfig.from_card(card, None if isinstance(section, Backbone) else particulars_of(network))
     _write_model(config, stored_weights(network, half), new, TASK_MODELS[str(card.task)].__name__)
-    backbone = RgbdConfig.for_backbone(card.backbone)
-    _write_model(backbone, stored_weights(network.backbone, half), new / BACKBONE, "RgbdModel")
-    stored = build_task_network(card)
+    if isinstance(section, Backbone):
+        _write_model(
+            RgbdConfig.for_backbone(section), stored_weights(network.backbone, half), new / BACKBONE, "RgbdModel"
+        )
+    stored = build_task_network(config.task_sections)
     stored.load_state_dict(load_file(new / WEIGHTS))
     write_prediction(stored, image, new / GOLDEN)
 
@@ -116,7 +119,7 @@ def load_backbone(folder: str | Path) -> RgbdViT:
         ValueError: config.json is none of ours, or describes another network than card.yaml.
         RuntimeError: The weights do not fit the network.
     """
-    section = _checked_config(Path(folder)).backbone_section
+    section = _checked_config(Path(folder)).own_section
     with torch.device("meta"):
         model = build_vit(section)
     _load_strictly(model, Path(folder) / WEIGHTS)

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from rgbd3d.cards import REPOSITORY, Card
-from rgbd3d.zoo import markdown_table, measured_value, objective, schedule
+from rgbd3d.cards import REPOSITORY, Card, ForeignBackbone, own_backbone
+from rgbd3d.zoo import markdown_table, measured_value, objective, schedule, starts_from
 
 _HUB_LICENSES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 """SPDX id -> the Hub's; anything else is "other", with the card's own words under "Terms"."""
@@ -35,11 +35,14 @@ from transformers import AutoModel, pipeline
 
 model = rgbd3d.from_pretrained("{repo}")  # checks hashes
 prediction = model.predict(images)  # uint8 (B, 3, H, W) of any size -> {prediction}
-{pipeline}backbone = AutoModel.from_pretrained("{repo}", subfolder="backbone", trust_remote_code=True)
+{pipeline}{backbone}
 ```
 
 Pin the revision (`revision="<commit>"`) in anything that should stay as it is. `rgbd3d verify FOLDER` checks the
 hashes in `card.yaml` and that the model predicts what is in `golden.safetensors`."""
+
+_BACKBONE = 'backbone = AutoModel.from_pretrained("{repo}", subfolder="backbone", trust_remote_code=True)'
+_FOREIGN_BACKBONE = "backbone = model.network.backbone  # as {library} has it"
 
 _PREDICTION = {
     "semantic-segmentation": "logits (B, classes, H, W)",
@@ -90,21 +93,27 @@ def _what_it_is(card: Card) -> str:
 
 def _usage(card: Card, repo_id: str) -> str:
     if card.task is None:
-        return _USAGE.format(repo=repo_id, patch=card.backbone.patch_size)
+        return _USAGE.format(repo=repo_id, patch=own_backbone(card.backbone).patch_size)
     name = _PIPELINES.get(card.task)
     pipe = f'pipe = pipeline("{name}", model="{repo_id}", trust_remote_code=True)\n' if name else ""
-    return _TASK_USAGE.format(repo=repo_id, prediction=_PREDICTION[card.task], pipeline=pipe)
+    section = card.backbone
+    if isinstance(section, ForeignBackbone):
+        backbone = _FOREIGN_BACKBONE.format(library=section.library)
+    else:
+        backbone = _BACKBONE.format(repo=repo_id)
+    return _TASK_USAGE.format(repo=repo_id, prediction=_PREDICTION[card.task], pipeline=pipe, backbone=backbone)
 
 
 def _front_matter(card: Card) -> dict[str, Any]:
     known = _HUB_LICENSES.get(card.license.weights)
     license_fields = {"license": known} if known else {"license": "other", "license_name": "see-terms-below"}
+    method = [] if card.method is None else [card.method]
     datasets = {"datasets": [card.data.source]} if REPOSITORY.fullmatch(card.data.source) else {}
     return {
         **license_fields,
         "library_name": "rgbd3d",
         "pipeline_tag": _pipeline_tag(card),
-        "tags": ["rgbd3d", "timm", "transformers", "rgb-d", "depth", card.task or "self-supervised", card.method],
+        "tags": ["rgbd3d", "timm", "transformers", "rgb-d", "depth", card.task or "self-supervised", *method],
         **datasets,  # the Hub takes nothing but the ids of its own data sets
     }
 
@@ -134,7 +143,7 @@ def _numbers(card: Card) -> str:
 def _lineage(card: Card) -> str:
     verb = "pretrain" if card.task is None else "finetune"
     facts = [
-        f"Starts from: {f'`{card.init}`' if card.init else 'random initialisation'}",
+        f"Starts from: {f'`{card.init}`' if card.init else starts_from(card)}",
         f"Data: {card.data.source} ({card.data.split})",
         f"Recipe: {schedule(card.train)}",
         f"Everything else: `card.yaml` in this repository; `rgbd3d {verb} card.yaml` trains it again",

@@ -71,7 +71,7 @@ class RgbdModel(RgbdPreTrainedModel):
 
     def __init__(self, config: RgbdConfig):
         super().__init__(config)
-        self._wrap(build_vit(config.backbone_section))
+        self._wrap(build_vit(config.own_section))
 
     @capture_outputs
     def forward(self, pixel_values: Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
@@ -116,7 +116,7 @@ class RgbdBackbone(BackboneMixin, RgbdPreTrainedModel):
     def __init__(self, config: RgbdConfig):
         super().__init__(config)
         self.num_features = [config.num_features] * config.num_hidden_layers
-        self._wrap(build_vit(config.backbone_section))
+        self._wrap(build_vit(config.own_section))
 
     @can_return_tuple
     def forward(self, pixel_values: Tensor, output_hidden_states: bool | None = None, **kwargs: Any) -> BackboneOutput:

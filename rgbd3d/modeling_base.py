@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.core_model_loading import PrefixChange
 
-from rgbd3d.cards import Card
+from rgbd3d.cards import Backbone, Card
 from rgbd3d.configuration import REMOTE_MODULE, RgbdConfig
 from rgbd3d.processing import RgbdImageProcessor
 
@@ -180,5 +180,20 @@ def _few(names: set[str], shown: int = 3) -> str:
 def write_companions(config: RgbdConfig, folder: Path) -> None:
     """Writes `preprocessor_config.json` and the file that `trust_remote_code=True` loads beside a `config.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    RgbdImageProcessor.for_backbone(config.backbone_section, config.task).save_pretrained(folder)
+    _processor(config).save_pretrained(folder)
     (folder / f"{REMOTE_MODULE}.py").write_text(_REMOTE_CODE, encoding="utf-8")
+
+
+def _processor(config: RgbdConfig) -> RgbdImageProcessor:
+    section, known = config.backbone_section, config.particulars
+    if isinstance(section, Backbone):
+        return RgbdImageProcessor.for_backbone(section, config.task)
+    assert known is not None, "the model has said them"
+    height, width = section.image_size
+    return RgbdImageProcessor(
+        size={"height": height, "width": width},
+        patch_size=known.stride,
+        image_mean=list(known.mean),
+        image_std=list(known.std),
+        task=config.task,
+    )

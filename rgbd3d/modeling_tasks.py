@@ -12,11 +12,13 @@ from transformers.modeling_outputs import DepthEstimatorOutput, ModelOutput, Sem
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
+from rgbd3d.cards import ForeignBackbone
 from rgbd3d.configuration import RgbdConfig
 from rgbd3d.downstream.base import DenseNetwork, TaskNetwork
-from rgbd3d.downstream.network import build_task_network
+from rgbd3d.downstream.network import build_task_network, particulars_of
 from rgbd3d.downstream.sections import TaskSections
 from rgbd3d.modeling_base import RgbdPreTrainedModel
+from rgbd3d.strict_yaml import plain
 
 
 class RgbdForTask(RgbdPreTrainedModel):
@@ -41,7 +43,10 @@ class RgbdForTask(RgbdPreTrainedModel):
             found = f"a model for {config.task}" if config.task else "a pre-trained backbone, which has no head"
             remedy = f'rgbd3d.create_model(NAME, task="{self.task}") puts a new head on a pre-trained backbone'
             raise ValueError(f"{type(self).__name__} is for {self.task}, but config.json describes {found}; {remedy}")
-        self._wrap(build_task_network(config.task_sections))
+        network = build_task_network(config.task_sections)
+        if isinstance(config.backbone_section, ForeignBackbone):
+            config.foreign = plain(particulars_of(network))  # so that it is saved, and built again offline
+        self._wrap(network)
 
     def predict(self, images: Tensor, size: tuple[int, int] | Literal["frame"] | None = None) -> Any:
         """Predicts for frames as they are, uint8 (B, 3, H, W); see `rgbd3d.downstream.base.TaskNetwork.predict`."""
@@ -49,7 +54,12 @@ class RgbdForTask(RgbdPreTrainedModel):
 
     def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
         backbone: Any = self.model.backbone
-        backbone.set_grad_checkpointing(enable)
+        if hasattr(backbone, "set_grad_checkpointing"):
+            backbone.set_grad_checkpointing(enable)
+        elif enable:
+            backbone.gradient_checkpointing_enable()
+        else:
+            backbone.gradient_checkpointing_disable()
 
     def _compared(self, pixel_values: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Loss, where there are labels, and prediction of a dense network, from one pass."""

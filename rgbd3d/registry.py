@@ -330,8 +330,14 @@ def initial_weights(card: Card) -> dict[str, Tensor] | None:
     """Weights of the backbone that a card starts from; None for random initialisation.
 
     Raises:
-        NoWeightsError: Nobody has trained its `init` yet; says how to start without.
+        NoWeightsError: Nobody has trained its `init` yet, or it started from weights that no card names; says how to
+            start without.
     """
+    if card.start is not None:
+        raise NoWeightsError(
+            f"{card.name} started from {card.start.name} (digest {card.start.digest}), which no card names: give it "
+            "with `--start MODEL`, or start from random initialisation with `--set start=null`"
+        )
     if card.init is None:
         return None
     try:

@@ -24,6 +24,21 @@ class Linear:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attentive:
+    """Every position looks at all final features once, then one linear layer (`rgbd3d.heads.attentive`).
+
+    Attributes:
+        heads: Attention heads; they divide the backbone's width.
+    """
+
+    name: Literal["attentive"]
+    heads: int = 12
+
+    def __post_init__(self) -> None:
+        require(self.heads > 0, "heads", "should be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvNeXt:
     """MultiMAE's segmentation head (FACTS.md §6.1, `rgbd3d.heads.convnext`).
 
@@ -139,7 +154,7 @@ class SemanticSegmentation:
     """
 
     labels: str | None
-    head: Linear | ConvNeXt | DPT | PretrainedDecoder | UperNet | Mask2Former
+    head: Linear | Attentive | ConvNeXt | DPT | PretrainedDecoder | UperNet | Mask2Former
     drop_path: float = 0.0
     freeze_backbone: bool = False
 
@@ -162,7 +177,7 @@ class DepthEstimation:
         freeze_backbone: Train the head alone: a probe.
     """
 
-    head: Linear | ConvNeXt | DPT | MIMDepth
+    head: Linear | Attentive | ConvNeXt | DPT | MIMDepth
     loss: Literal["berhu", "silog", "l1", "log-l1"]
     output: Literal["standardised", "log", "metres"] = "log"
     typical: float = 2.5

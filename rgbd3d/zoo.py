@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from textwrap import fill, indent
 
-from rgbd3d.cards import Card, Data, Measured, Train
+from rgbd3d.cards import Backbone, Card, Data, ForeignBackbone, Measured, Train
 from rgbd3d.data.catalog import CATALOG
 from rgbd3d.objectives import MAEObjective, Mask3DObjective
 from rgbd3d.registry import get_card, list_models, training_command
@@ -33,9 +34,9 @@ def _row(card: Card) -> tuple[str, ...]:
     height, width = backbone.image_size
     return (
         card.name,
-        card.method,
+        card.method or "-",
         card.task or "pre-training",
-        f"{backbone.architecture.replace('_', '-')}/{backbone.patch_size}, {height} x {width}",
+        f"{backbone.label}, {height} x {width}",
         f"{backbone.parameters / 1e6:.1f} M",
         card.data.source,
         _STATUS[card.weights.status],
@@ -59,6 +60,18 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def zoo_table(cards: Iterable[Card]) -> str:
     """The model table in Markdown."""
     return markdown_table(_HEADER, [(f"`{row[0]}`", *row[1:]) for row in map(_row, cards)])
+
+
+def trained_table(cards: Iterable[Card]) -> str:
+    """The models with weights in Markdown, and how many recipes there are beside them."""
+    everything = list(cards)
+    trained = [card for card in everything if card.weights.status != "recipe"]
+    recipes = [card for card in everything if card.weights.status == "recipe"]
+    kinds = Counter(card.task or "pre-training" for card in recipes)
+    counts = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
+    return (
+        f"{zoo_table(trained)}\n\nBeside them there are {len(recipes)} recipes that nobody has trained yet: {counts}."
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- one card
@@ -111,8 +124,8 @@ def describe(card: Card) -> str:
     facts = {
         **_what_it_does(card),
         "paper": card.paper,
-        "backbone": f"{backbone}, {parameters}" + (", class token" if card.backbone.class_token else ""),
-        "starts from": card.init or "random initialisation",
+        "backbone": f"{backbone}, {parameters}" + (", class token" if _has_class_token(card) else ""),
+        "starts from": starts_from(card),
         "trained on": f"{source} ({card.data.split}{every}{_part(card.data)})",
         "recipe": schedule(card.train),
         "weights": weights if trained else f"{weights}: nobody has trained it yet",
@@ -137,7 +150,21 @@ def describe(card: Card) -> str:
 def _what_it_does(card: Card) -> dict[str, str]:
     if card.task is None:
         return {"method": f"{card.method}: {objective(card)}"}
-    return {"method": f"{card.method}, fine-tuned", "task": f"{card.task}: {objective(card)}"}
+    method = card.method or "that of another library"
+    return {"method": f"{method}, fine-tuned", "task": f"{card.task}: {objective(card)}"}
+
+
+def _has_class_token(card: Card) -> bool:
+    return isinstance(card.backbone, Backbone) and card.backbone.class_token
+
+
+def starts_from(card: Card) -> str:
+    """What it is trained from, for people."""
+    if isinstance(card.backbone, ForeignBackbone) and card.backbone.pretrained:
+        return card.backbone.spec
+    if card.start is not None:
+        return f"{card.start.name} (digest {card.start.digest})"
+    return card.init or "random initialisation"
 
 
 def _part(data: Data) -> str:
@@ -168,18 +195,23 @@ def details(cards: Iterable[Card]) -> str:
 
 
 def data_sets(cards: Iterable[Card]) -> str:
-    """The catalogue of data sets in Markdown, with the cards that are trained on each."""
+    """The catalogue of data sets in Markdown, with the cards that are trained on each, pre-training first."""
     trained: dict[str, list[str]] = {}
-    for card in cards:
+    for card in sorted(cards, key=lambda card: card.task is not None):
         trained.setdefault(card.data.source, []).append(f"`{card.name}`")
     rows = []
     for item in CATALOG.values():
-        used_by = ", ".join(trained.get(item.name, []))
+        used_by = _some(trained.get(item.name, []))
         rows.append((f"`{item.name}`", f"**{item.title}.** {item.content}", item.terms, item.needs, used_by))
     return markdown_table(("name", "content", "terms, in our words", "what you need", "used by"), rows)
 
 
-_PARTS = {"table": zoo_table, "details": details, "data": data_sets}
+def _some(names: Sequence[str], most: int = 4) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+_PARTS = {"table": zoo_table, "trained": trained_table, "details": details, "data": data_sets}
 
 
 def refreshed(text: str) -> str:

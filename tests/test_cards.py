@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from card_text import changed, error
 
 from rgbd3d import cards, registry, strict_yaml
 from rgbd3d.cards import CardError, Weights
@@ -23,26 +24,8 @@ def text() -> str:
     return cards.dump(registry.get_card(NAME))
 
 
-def error(text: str) -> str:
-    with pytest.raises(CardError) as caught:
-        cards.parse(text, "file.yaml")
-    return str(caught.value)
-
-
 def line_of(text: str, start: str) -> int:
     return 1 + [line.strip().startswith(start) for line in text.splitlines()].index(True)
-
-
-def changed(text: str, **sections: object) -> str:
-    """The card with values replaced: train__optimizer__lr=..."""
-    values = yaml.safe_load(text)
-    for path, value in sections.items():
-        *parents, key = path.split("__")
-        section = values
-        for parent in parents:
-            section = section[parent]
-        section[key] = value
-    return yaml.safe_dump(values, sort_keys=False)
 
 
 @pytest.mark.parametrize("name", registry.list_models())

@@ -24,8 +24,9 @@ def test_list_shows_every_card(capsys: pytest.CaptureFixture[str]):
 
 
 def test_list_filters(capsys: pytest.CaptureFixture[str]):
-    assert main(["list", "*vitl*", "--method", "mae"]) == 0
-    assert [row.split()[0] for row in capsys.readouterr().out.splitlines()[2:]] == ["mae-vitl-imagenet"]
+    assert main(["list", "*vitl*", "--method", "mae", "--task", "pretraining"]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["mae-vitl-imagenet", "mae-vitl-scannet"]
     assert main(["list", "--method", "maee"]) == 2
     assert "no card matches" in capsys.readouterr().err
 

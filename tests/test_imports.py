@@ -43,7 +43,7 @@ ALLOWED = {
     "methods": BELOW_METHODS,
     "report": NOUNS,
     "data": NOUNS | {"geometry", "report"},
-    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "registry"},
+    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "registry", "hub"},
     "card_index": NOUNS | HUB,
     "registry": NOUNS | HUB | FACE | {"card_index", "downstream", "zoo"},
     "zoo": NOUNS | {"registry", "data"},

@@ -82,9 +82,10 @@ def halved(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def test_patterns_and_filters():
     assert rgbd3d.list_models("mask3d-vit?-scannet") == ["mask3d-vitb-scannet", "mask3d-vitl-scannet"]
-    assert rgbd3d.list_models("vitl") == ["mae-vitl-imagenet", "mask3d-vitl-scannet"]
-    assert rgbd3d.list_models(method="mae") == ["mae-vitb-imagenet", "mae-vitl-imagenet"]
-    assert rgbd3d.list_models(architecture="vit_large", source="scannet") == ["mask3d-vitl-scannet"]
+    large = ["mae-vitl-imagenet", "mae-vitl-scannet", "mask3d-vitl-scannet"]
+    assert rgbd3d.list_models("vitl", task="pretraining") == large
+    assert rgbd3d.list_models("vitl", method="mae", task="pretraining") == large[:2]
+    assert rgbd3d.list_models(architecture="vit_large", source="scannet", task="pretraining") == large[1:]
     assert rgbd3d.list_models("nothing") == []
 
 

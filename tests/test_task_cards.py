@@ -6,9 +6,10 @@ from typing import get_type_hints
 import pytest
 import torch
 import yaml
+from card_text import changed, error
 
 from rgbd3d import cards, registry, zoo
-from rgbd3d.cards import Card, CardError
+from rgbd3d.cards import Card
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.data.transforms.presets import preset
 from rgbd3d.downstream.network import build_task_network
@@ -31,25 +32,6 @@ def text() -> str:
 @pytest.fixture(params=TUNED)
 def card(request: pytest.FixtureRequest) -> Card:
     return registry.get_card(request.param)
-
-
-def changed(text: str, **sections: object) -> str:
-    """The card with values replaced: data__label_share=..."""
-    values = yaml.safe_load(text)
-    for path, value in sections.items():
-        *parents, key = path.split("__")
-        section = values
-        for parent in parents:
-            section = section[parent]
-        section[key] = value
-    return yaml.safe_dump(values, sort_keys=False)
-
-
-def error(text: str) -> str:
-    with pytest.raises(CardError) as caught:
-        cards.parse(text, "file.yaml")
-    assert str(caught.value).startswith("file.yaml:")
-    return str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------------ strict reading
@@ -129,12 +111,22 @@ def test_the_protocol_fits_the_task(card: Card):
     protocol = find_scored(card.evaluation.protocol)
     assert protocol.task == card.task
     semantic = {"miou", "pixel_accuracy", "mean_accuracy"}
-    metrics = {"semantic-segmentation": semantic, "depth-estimation": set(METRICS)}
-    assert card.evaluation.metric in metrics.get(card.task, {card.evaluation.metric})
+    metrics = {
+        "semantic-segmentation": semantic,
+        "depth-estimation": set(METRICS),
+        "instance-segmentation": {"mask_ap"},
+    }
+    assert card.evaluation.metric in metrics[card.task]
     rendered = protocol.frames.data_set == "synthrooms"
     assert rendered == (card.evaluation.render is not None)
     if card.task == "semantic-segmentation":
         assert protocol.frames.label_space == card.objective.labels
+    if card.task == "instance-segmentation":
+        assert (protocol.frames.label_space, protocol.class_ids) == (card.objective.labels, card.objective.classes)
+    assert protocol.frames.data_set == card.data.source
+    if protocol.frames.split == card.data.split:
+        assert card.data.frames is not None
+        assert card.data.frames[1] <= protocol.frames.first
 
 
 def test_the_head_fits_the_backbone(card: Card):
@@ -150,6 +142,8 @@ def test_names_say_what_they_start_from_and_do(card: Card):
     assert card.name.startswith(f"{card.init}.")
     assert (".depth-" in card.name) == (card.task == "depth-estimation")
     assert (".semseg-" in card.name) == (card.task == "semantic-segmentation")
+    assert (".insseg-" in card.name) == (card.task == "instance-segmentation")
+    assert f"-{card.data.source}" in card.name.removeprefix(card.init)
 
 
 @pytest.mark.parametrize("name", [name for name in TUNED if name.startswith("mask3d-vitt-synthrooms.")])

@@ -35,13 +35,26 @@ def card() -> Card:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_are_fresh(page: Path):
     assert zoo.refreshed(page.read_text()) == page.read_text(), "run `make zoo`"
+
+
+def test_the_zoo_has_all_models_and_the_readme_those_with_weights():
+    readme, zoo_page = (page.read_text() for page in PAGES)
+    recipes = [name for name in registry.list_models() if registry.get_card(name).weights.status == "recipe"]
     for name in registry.list_models():
-        assert f"`{name}`" in page.read_text()
+        assert f"| `{name}` |" in zoo_page
+        assert (f"| `{name}` |" in readme) == (name not in recipes)
+    assert f"Beside them there are {len(recipes)} recipes that nobody has trained yet: " in readme
+
+
+def test_data_sets_name_a_few_of_their_cards():
+    cards = [replace(registry.get_card("mae-vitb-imagenet"), name=f"mae-{number}") for number in range(6)]
+    assert "| `mae-0`, `mae-1`, `mae-2`, `mae-3` and 2 more |" in zoo.data_sets(cards)
+    assert "| `mae-0`, `mae-1`, `mae-2`, `mae-3` |" in zoo.data_sets(cards[:4])
 
 
 def test_a_stale_page_is_found_and_refreshed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     page = tmp_path / "page.md"
-    page.write_text(PAGES[0].read_text().replace("`mae-vitb-imagenet`", "`mae-vitb-imagenette`"))
+    page.write_text(PAGES[0].read_text().replace("`mask3d-vitt-synthrooms` |", "`mask3d-vitt-synthroom` |"))
     assert zoo.main(["--check", str(page)]) == 1
     assert f"{page} is stale; run `make zoo`" in capsys.readouterr().out
     assert zoo.main([str(page)]) == 0

@@ -8,6 +8,7 @@ from rgbd3d.downstream.sections import TaskSections, class_names_of
 from rgbd3d.objectives import Decoder
 from rgbd3d.tasks import (
     DPT,
+    Attentive,
     ConvNeXt,
     DepthEstimation,
     InstanceSegmentation,
@@ -20,6 +21,7 @@ from rgbd3d.tasks import (
 )
 
 _LINEAR = Linear(name="linear")
+_ATTENTIVE = Attentive(name="attentive", heads=3)
 _CONVNEXT = ConvNeXt(name="convnext", width=16, cells=2, depth=1)
 _DPT = DPT(name="dpt", level_dims=(8, 8, 8, 8), feature_dim=8)
 _DECODER = PretrainedDecoder(name="decoder", decoder=Decoder(dim=32, depth=1, heads=2))
@@ -28,7 +30,7 @@ _MASK2FORMER = Mask2Former(name="mask2former", width=32, queries=5, layers=2)
 
 SEMANTIC = {
     f"semantic-{head.name}": SemanticSegmentation(labels="nyu13", head=head, drop_path=0.1)
-    for head in (_LINEAR, _CONVNEXT, _DPT, _DECODER, _UPERNET, _MASK2FORMER)
+    for head in (_LINEAR, _ATTENTIVE, _CONVNEXT, _DPT, _DECODER, _UPERNET, _MASK2FORMER)
 }
 DEPTH = {
     "depth-linear": DepthEstimation(head=_LINEAR, loss="l1", freeze_backbone=True),

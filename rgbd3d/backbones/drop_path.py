@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from timm.layers import DropPath
 from torch import nn
+
+_PATHS = {"drop_path", "drop_path1", "drop_path2"}
 
 
 def set_drop_path(backbone: nn.Module, rate: float) -> None:
@@ -16,7 +16,8 @@ def set_drop_path(backbone: nn.Module, rate: float) -> None:
     (FACTS.md §6). Weights and their names do not change.
 
     Args:
-        backbone: One of timm's transformers: its blocks have `drop_path1` and `drop_path2`.
+        backbone: One of timm's or transformers' networks: its blocks have modules `drop_path1` and `drop_path2`, or
+            one `drop_path`.
         rate: Probability for the last block, in 0..1, 1 excluded.
 
     Raises:
@@ -24,10 +25,13 @@ def set_drop_path(backbone: nn.Module, rate: float) -> None:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"the drop-path rate should lie in 0..1, 1 excluded, got {rate}")
-    blocks: list[Any] = [module for module in backbone.modules() if hasattr(module, "drop_path1")]
+    blocks = [
+        (module, found) for module in backbone.modules() if (found := _PATHS & dict(module.named_children()).keys())
+    ]
     if not blocks:
-        raise ValueError(f"{type(backbone).__name__} has no blocks with drop_path1 and drop_path2, as timm's have")
-    for block, probability in zip(blocks, torch.linspace(0, rate, len(blocks)).tolist(), strict=True):
-        for name in ("drop_path1", "drop_path2"):
+        raise ValueError(f"{type(backbone).__name__} has no blocks with drop_path, or drop_path1 and drop_path2")
+    rates = torch.linspace(0, rate, len(blocks), device="cpu").tolist()
+    for (block, names), probability in zip(blocks, rates, strict=True):
+        for name in names:
             path = DropPath(probability) if probability else nn.Identity()
             setattr(block, name, path.train(block.training))

@@ -29,6 +29,10 @@ class DataError(ValueError):
     """Data that cannot be used; the message says what is wrong, where, and what to do about it."""
 
 
+class MissingDataError(DataError):
+    """A file or folder that belongs to a data set is not there, or cannot be listed."""
+
+
 class FileBytes(bytes):
     """Content of a file that nobody has looked into yet; errors of who does can name it.
 

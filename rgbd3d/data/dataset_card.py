@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,8 +105,8 @@ def _command(settings: Mapping[str, Any]) -> str:
         ("--depth", settings["depth_encoding"]),
         ("--pseudo-depth", settings["pseudo_depth"]),
     ]
-    chosen = " ".join(f"{option} {value}" for option, value in options if value is not None)
-    return f"rgbd3d data prepare {settings['data_set']} --raw RAW --out OUT {chosen}"
+    words = ["rgbd3d", "data", "prepare", settings["data_set"], "--raw", "RAW", "--out", "OUT"]
+    return shlex.join([*words, *(str(word) for option in options if option[1] is not None for word in option)])
 
 
 def _mapping(label_space: str | None) -> list[str]:

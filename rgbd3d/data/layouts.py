@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from rgbd3d.data import tum_lists
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.bounded import check_intrinsics, list_folder, read_text
 
 _LABEL_FOLDERS = {"label40": "nyu40", "label13": "nyu13"}
@@ -86,7 +86,7 @@ def find_frames(folder: Path, label_space: str | None = None) -> dict[str, list[
     """
     segments = find_segments(folder)
     if not segments:
-        raise DataError(f"{folder}: {NO_FRAMES}")
+        raise MissingDataError(f"{folder}: {NO_FRAMES}")
     return {scene_name(segment): segment_frames(segment, label_space) for segment in segments}
 
 
@@ -110,7 +110,7 @@ def segment_frames(segment: Path, label_space: str | None = None) -> list[Frame]
             return _tum(segment)
         case "7-scenes":
             return _seven_scenes(segment)
-    raise DataError(f"{segment}: no frames found")
+    raise MissingDataError(f"{segment}: no frames found")
 
 
 def scene_name(folder: Path) -> str:

@@ -50,11 +50,13 @@ class ParquetSource(Source):
         paths: Files of one split, in order.
         filesystem: Where they are.
         name: For logs and errors.
-        every: Keep every k-th row of each run of rows with the same scene_id.
+        every: Keep every k-th frame of each sequence (rows with the same scene_id), counted as it was recorded: of
+            data that hold every 25th, `every=50` keeps every other row. 1 keeps all rows.
         columns: What to decode; None decodes all columns that the schema knows.
 
     Raises:
         DataError: A file that is no Parquet file, no rows, differing columns, or missing ones.
+        ValueError: `every` is no multiple of the stride of the data.
     """
 
     def __init__(
@@ -67,14 +69,14 @@ class ParquetSource(Source):
     ) -> None:
         self.name = name
         self._filesystem = filesystem
-        self._every = every
         with ThreadPoolExecutor(8) as pool:  # remote footers are a round trip each
             self._shards = list(pool.map(self._open_shard, paths))
         arrow_schema = self._common_schema()
         self.kind = schema.stored_kind(arrow_schema)
         self.columns = _choose(columns, arrow_schema.names, name, self.kind)
         self.label_space = schema.stored_label_space(arrow_schema)
-        self._groups = self._all_groups() if every == 1 else self._every_kth("scene_id" in arrow_schema.names)
+        self._every = _rows_apart(every, schema.stored_stride(arrow_schema), name)
+        self._groups = self._all_groups() if self._every == 1 else self._every_kth("scene_id" in arrow_schema.names)
         if not self._groups:
             raise DataError(f"{name}: its {len(paths)} Parquet files have no rows")
         self._ends = np.cumsum([group.size for group in self._groups])
@@ -148,7 +150,8 @@ class ParquetSource(Source):
         first, *others = (shard.footer.schema.to_arrow_schema() for shard in self._shards)
         for shard, other in zip(self._shards[1:], others, strict=True):
             if other.names != first.names or _meaning(other) != _meaning(first):
-                raise DataError(f"{shard.path}: columns, kind or label space differ from {self._shards[0].path}")
+                like = self._shards[0].path
+                raise DataError(f"{shard.path}: columns, kind, label space or stride differ from {like}")
         return first
 
     def _all_groups(self) -> list[_Group]:
@@ -174,8 +177,20 @@ class ParquetSource(Source):
         return [group for group in thinned if group.size]
 
 
-def _meaning(arrow_schema: pa.Schema) -> tuple[str | None, str]:
-    return schema.stored_label_space(arrow_schema), schema.stored_kind(arrow_schema)
+def _rows_apart(every: int, stride: int, name: str) -> int:
+    """How far apart rows are that hold every k-th frame."""
+    if every == 1:
+        return 1
+    if every % stride:
+        raise ValueError(
+            f"{name} holds one frame in {stride} of its sequences, so one in {every} cannot be taken: prepare it with "
+            f"--stride {every}, or take all that there are with every = 1"
+        )
+    return every // stride
+
+
+def _meaning(arrow_schema: pa.Schema) -> tuple[str | None, str, int]:
+    return schema.stored_label_space(arrow_schema), schema.stored_kind(arrow_schema), schema.stored_stride(arrow_schema)
 
 
 def _values(table: pa.Table, row: int) -> dict[str, Any]:

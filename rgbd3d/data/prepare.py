@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rgbd3d.data.catalog import DataSet, find
-from rgbd3d.data.codec import MAX_PIXELS, DataError, DepthEncoding, FileBytes
+from rgbd3d.data.codec import MAX_PIXELS, DataError, DepthEncoding, FileBytes, MissingDataError
 from rgbd3d.data.manifest import File, Outcome, Plan, Record, Settings, Skipped, finish, open_work, records
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.readers import open_reader
@@ -110,8 +110,8 @@ def prepare(
     try:
         reader = open_reader(data_set, raw, options)
         tasks = group_units(reader.units(), TASK_ROWS)
-    except DataError as error:
-        raise DataError(f"{error}\nNeeded for {name}: {data_set.needs}") from error
+    except MissingDataError as error:
+        raise MissingDataError(f"{error}\nNeeded for {name}: {data_set.needs}") from error
     if size is not None and reader.kind != "frames":
         raise ValueError(f"{name} has {reader.kind}: only frames can be resized")
     pseudo_depth, model_name = (None, None) if pseudo_depth is None else pseudo_depth.pinned()
@@ -195,10 +195,13 @@ def _do_task(work: _Work, task: Task) -> None:
     skipped: list[Skipped] = []
     rows = _rows(work, reader, task, skipped)
     files: list[File] = []
+    settings = work.settings
+    stride = settings.stride if settings.kind == "frames" else 1  # of clips it is that of the frames within
     try:
         while (first := next(rows, None)) is not None:
             path = work.out / f"{task.name}-{len(files):02d}.parquet"
-            written = write_shard(path, _up_to(FILE_BYTES, first, rows), work.settings.label_space, work.settings.kind)
+            shard = _up_to(FILE_BYTES, first, rows)
+            written = write_shard(path, shard, settings.label_space, settings.kind, stride)
             columns = tuple(pq.read_schema(path).names)
             files.append(File(path.name, written, path.stat().st_size, sha256(path), columns))
     except BaseException:

@@ -33,16 +33,20 @@ _METADATA_KEY = b"rgbd3d"
 _LABELLED = {"semantic", "class_id"}
 
 
-def arrow_schema(columns: Iterable[str], label_space: str | None = None, kind: Kind = "frames") -> pa.Schema:
+def arrow_schema(
+    columns: Iterable[str], label_space: str | None = None, kind: Kind = "frames", stride: int = 1
+) -> pa.Schema:
     """Arrow schema of a data set.
 
     Args:
         columns: Names out of `COLUMNS[kind]`.
         label_space: Names the classes behind `semantic` or `class_id`, for example "nyu40"; `semantic` needs it.
         kind: What a row is.
+        stride: Of the frames that were recorded, every k-th is a row.
 
     Returns:
-        Fields in the order of `COLUMNS`; the metadata hold the `datasets` features, the label space and the kind.
+        Fields in the order of `COLUMNS`; the metadata hold the `datasets` features, and what is not the usual: label
+        space, kind, stride.
 
     Raises:
         DataError: Unknown column, semantic labels without a label space, or a label space without labels.
@@ -54,9 +58,10 @@ def arrow_schema(columns: Iterable[str], label_space: str | None = None, kind: K
             "only, and always with 'semantic'"
         )
     features = {name: COLUMNS[kind][name].feature for name in chosen}
+    unusual = ({} if kind == "frames" else {"kind": kind}) | ({} if stride == 1 else {"stride": stride})
     metadata = {
         b"huggingface": json.dumps({"info": {"features": features}}),
-        _METADATA_KEY: json.dumps({"label_space": label_space} | ({} if kind == "frames" else {"kind": kind})),
+        _METADATA_KEY: json.dumps({"label_space": label_space} | unusual),
     }
     return pa.schema([(name, COLUMNS[kind][name].arrow) for name in chosen], metadata=metadata)
 
@@ -84,6 +89,14 @@ def stored_kind(schema: pa.Schema) -> Kind:
     if kind not in COLUMNS:
         raise DataError(f"rows of kind {kind!r} are not known, only {list(COLUMNS)}: a newer version may read them")
     return cast(Kind, kind)
+
+
+def stored_stride(schema: pa.Schema) -> int:
+    """Stride that a file names in its schema; 1 in files that name none."""
+    stride = _stored(schema).get("stride", 1)
+    if not isinstance(stride, int) or stride < 1:
+        raise DataError(f"the stride in the schema should be a positive number, not {stride!r}")
+    return stride
 
 
 def _stored(schema: pa.Schema) -> dict[str, Any]:
@@ -182,15 +195,20 @@ def _check_same_size(sizes: Mapping[str, tuple[int, ...]], where: str) -> None:
 
 
 def write_shard(
-    path: str | Path, rows: Iterable[Mapping[str, Any]], label_space: str | None = None, kind: Kind = "frames"
+    path: str | Path,
+    rows: Iterable[Mapping[str, Any]],
+    label_space: str | None = None,
+    kind: Kind = "frames",
+    stride: int = 1,
 ) -> int:
     """Write one Parquet file; it appears complete or not at all.
 
     Args:
         path: File to (over)write; its folder is made.
         rows: Of `encode_sample`, all with the same columns; one row group of them is held at a time.
-        label_space: As for `arrow_schema`.
+        label_space: As for `arrow_schema`, and so are the others.
         kind: What a row is.
+        stride: Every k-th frame is a row.
 
     Returns:
         Number of rows.
@@ -204,7 +222,7 @@ def write_shard(
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            written = _write_rows(file, iter(rows), label_space, kind, str(path))
+            written = _write_rows(file, iter(rows), label_space, kind, stride, str(path))
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's files are private
@@ -228,11 +246,13 @@ def _value_bytes(value: Any) -> int:
     return int(getattr(value, "nbytes", 8))
 
 
-def _write_rows(file: Any, rows: Iterator[Mapping[str, Any]], label_space: str | None, kind: Kind, where: str) -> int:
+def _write_rows(
+    file: Any, rows: Iterator[Mapping[str, Any]], label_space: str | None, kind: Kind, stride: int, where: str
+) -> int:
     first = next(rows, None)
     if first is None:
         raise DataError(f"{where}: no rows to write")
-    schema, written = arrow_schema(first, label_space, kind), 0
+    schema, written = arrow_schema(first, label_space, kind, stride), 0
     # Dictionaries and statistics of compressed images cost time and space and help nobody.
     with pq.ParquetWriter(
         file, schema, use_dictionary=["scene_id"], write_statistics=["scene_id", "frame_id"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from rgbd3d.backbones.drop_path import set_drop_path
 from rgbd3d.backbones.vit import RgbdViT
-from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, normalise_image
+from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, denormalise_image, normalise_image
 from rgbd3d.data.resize import resize_color
 from rgbd3d.downstream.heads import Reading
+from rgbd3d.downstream.levels import levels_of, read_levels
 from rgbd3d.heads.dense import upsample
 from rgbd3d.tasks import TaskObjective
 
@@ -41,14 +41,20 @@ class Preprocessing:
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
 
+    def from_imagenet(self, image: Tensor) -> Tensor:
+        """Images (B, 3, H, W) that are normalised with ImageNet's mean and deviation, normalised with these."""
+        if (tuple(self.mean), tuple(self.std)) == (IMAGENET_MEAN, IMAGENET_STD):
+            return image
+        return normalise_image(denormalise_image(image), self.mean, self.std)
+
 
 class TaskNetwork(nn.Module, ABC):
     """A backbone and a head that are trained together for one task.
 
-    Weights are named `backbone.*`, as timm names them, and `head.*`.
+    Weights are named `backbone.*`, as timm or transformers names them, and `head.*`.
 
     Args:
-        backbone: Is used, not copied; takes any grid of patches.
+        backbone: Is used, not copied; takes images of any size that its strides divide.
         objective: Section of a card: head, drop path and whether the backbone is frozen.
         classes: Names of the classes; none for depth.
         preprocessing: Of the frames that `predict` is given.
@@ -56,6 +62,7 @@ class TaskNetwork(nn.Module, ABC):
     Attributes:
         inputs: Entries of a batch that `loss` takes.
         backbone: The encoder.
+        levels: The feature maps that it offers.
         head: Everything else.
     """
 
@@ -64,7 +71,7 @@ class TaskNetwork(nn.Module, ABC):
 
     def __init__(
         self,
-        backbone: VisionTransformer,
+        backbone: nn.Module,
         objective: TaskObjective,
         classes: tuple[str, ...],
         preprocessing: Preprocessing,
@@ -72,6 +79,7 @@ class TaskNetwork(nn.Module, ABC):
         super().__init__()
         self.objective, self.classes, self.preprocessing = objective, classes, preprocessing
         self.backbone = backbone
+        self.levels = levels_of(backbone)
         self.head = self._build_head()
         self.frozen = getattr(objective, "freeze_backbone", False)
         if self.frozen:
@@ -82,9 +90,9 @@ class TaskNetwork(nn.Module, ABC):
 
     @property
     def patch_size(self) -> Size:
-        """(height, width) of a patch in pixels."""
-        height, width = self.backbone.patch_embed.patch_size
-        return height, width
+        """(height, width) of a patch in pixels, in a hierarchical backbone of a cell of its coarsest map."""
+        stride = self.levels[-1].stride
+        return stride, stride
 
     @property
     def image_size(self) -> Size:
@@ -132,13 +140,14 @@ class TaskNetwork(nn.Module, ABC):
             ValueError: A label is no class of the network, or shapes differ.
         """
 
-    def predict(self, images: Tensor, size: Size | Literal["frame"] | None = None) -> Any:
+    def predict(self, images: Tensor, size: Size | Literal["frame", "height"] | None = None) -> Any:
         """Predicts for frames as they are, in evaluation mode and without gradients.
 
         Args:
             images: uint8 (B, 3, H, W) of any size.
             size: (height, width) that the network sees, multiples of the patch; "frame" is the frame's own size,
-                rounded to the patch; None is the size it was trained at.
+                "height" the height it was trained at with the frame's aspect, both rounded to the patch; None is the
+                size it was trained at.
 
         Returns:
             What the protocols of the task score (`rgbd3d.evaluation`), at the size of the frames.
@@ -166,16 +175,15 @@ class TaskNetwork(nn.Module, ABC):
 
     def _read(self, image: Tensor, reading: Reading) -> list[Tensor]:
         """Features of the backbone, (B, D, h, w) each."""
-        maps = self.backbone.forward_intermediates(
-            image, indices=list(reading.blocks), norm=reading.normed, intermediates_only=True
-        )
-        assert isinstance(maps, list)
-        return maps
+        return read_levels(self.backbone, self.levels, image, reading.blocks, normed=reading.normed)
 
-    def _size(self, frame: Size, size: Size | Literal["frame"] | None) -> Size:
+    def _size(self, frame: Size, size: Size | Literal["frame", "height"] | None) -> Size:
         rows, columns = self.patch_size
-        if size == "frame":
-            return max(round(frame[0] / rows), 1) * rows, max(round(frame[1] / columns), 1) * columns
+        if isinstance(size, str):
+            scale = 1 if size == "frame" else self.image_size[0] / frame[0]
+            wanted = ((frame[0] * scale, rows), (frame[1] * scale, columns))
+            height, width = (max(round(side / patch), 1) * patch for side, patch in wanted)
+            return height, width
         height, width = self.image_size if size is None else size
         if height < 1 or width < 1 or height % rows or width % columns:
             raise ValueError(f"size ({height}, {width}) should be a positive multiple of the patch ({rows}, {columns})")

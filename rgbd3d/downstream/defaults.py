@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 from rgbd3d import objectives
 from rgbd3d.backbones.vit import SIZES
-from rgbd3d.cards import Card
+from rgbd3d.cards import Card, own_backbone
 from rgbd3d.downstream.sections import TaskSections
 from rgbd3d.strict_yaml import did_you_mean
 from rgbd3d.tasks import (
     DPT,
     TASKS,
+    Attentive,
     ConvNeXt,
     DepthEstimation,
     InstanceSegmentation,
@@ -32,6 +33,7 @@ _DEFAULT_HEADS = {"semantic-segmentation": "convnext", "depth-estimation": "dpt"
 
 _BUILDERS: dict[str, Callable[[int], object]] = {
     "linear": lambda dim: Linear(name="linear"),
+    "attentive": lambda dim: Attentive(name="attentive", heads=max(dim // 64, 1)),
     "convnext": lambda dim: ConvNeXt(name="convnext", width=dim // 2),
     "dpt": lambda dim: DPT(name="dpt", level_dims=(dim // 8, dim // 4, dim // 2, dim), feature_dim=_third(dim)),
     "mim-depth": lambda dim: MIMDepth(name="mim-depth"),
@@ -87,7 +89,7 @@ def new_sections(card: Card, task: str, num_labels: int | None, head: str | None
     Raises:
         ValueError: As `default_objective`.
     """
-    dim = SIZES[card.backbone.architecture].dim
+    dim = SIZES[own_backbone(card.backbone).architecture].dim
     decoder = getattr(card.objective, "decoder", None)
     objective = default_objective(task, dim, num_labels, head, decoder)
     return TaskSections(card.backbone, objective, unnamed_classes(num_labels))

@@ -65,5 +65,5 @@ class DepthNetwork(DenseNetwork):
 
     def _build_head(self) -> nn.Module:
         head = self.objective.head
-        self.reading = reading(head, len(self.backbone.blocks))
-        return build_head(head, self.backbone.embed_dim, 1, patch_size=self.patch_size[0], task="regression")
+        self.reading = reading(head, len(self.levels))
+        return build_head(head, self.levels, 1, task="regression")

@@ -1,20 +1,23 @@
-"""The heads of dense prediction by the names of `rgbd3d.tasks`, and which features of a ViT each of them reads."""
+"""The heads of dense prediction by the names of `rgbd3d.tasks`, and which features of a backbone each of them reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
+from rgbd3d.downstream.levels import Level, is_pyramid
+from rgbd3d.heads.attentive import DenseAttentiveHead
 from rgbd3d.heads.convnext import ConvNeXtHead
 from rgbd3d.heads.decoder import DecoderHead
 from rgbd3d.heads.dpt import DPTHead
 from rgbd3d.heads.linear import LinearHead
 from rgbd3d.heads.mimdepth import MIMDepthHead
-from rgbd3d.tasks import DPT, ConvNeXt, Linear, Mask2Former, MIMDepth, PretrainedDecoder, UperNet
+from rgbd3d.tasks import DPT, Attentive, ConvNeXt, Linear, Mask2Former, MIMDepth, PretrainedDecoder, UperNet
 
-DenseHead = Linear | ConvNeXt | DPT | MIMDepth | PretrainedDecoder | UperNet | Mask2Former
+DenseHead = Linear | Attentive | ConvNeXt | DPT | MIMDepth | PretrainedDecoder | UperNet | Mask2Former
 
 _LEVELS = 4
 
@@ -24,7 +27,8 @@ class Reading:
     """Features that a head takes.
 
     Attributes:
-        blocks: Indices of the blocks whose output is taken, shallow first.
+        blocks: Indices of the blocks, or of the stages of a hierarchical backbone, whose output is taken, shallow
+            first.
         normed: Whether the backbone's final norm is applied.
     """
 
@@ -46,7 +50,7 @@ def reading(head: DenseHead, depth: int) -> Reading:
             if depth < _LEVELS:
                 raise ValueError(f"head {head.name} reads {_LEVELS} levels, but the backbone has {depth} blocks")
             return Reading(tuple(depth * quarter // _LEVELS - 1 for quarter in range(1, _LEVELS + 1)), normed=False)
-        case Linear() | MIMDepth() | PretrainedDecoder():
+        case Linear() | Attentive() | MIMDepth() | PretrainedDecoder():
             return Reading((depth - 1,), normed=True)
         case ConvNeXt() | Mask2Former():
             return Reading((depth - 1,), normed=False)
@@ -54,42 +58,63 @@ def reading(head: DenseHead, depth: int) -> Reading:
 
 def build_head(
     head: DenseHead,
-    dim: int,
+    levels: Sequence[Level],
     out_channels: int,
     *,
-    patch_size: int,
     task: Literal["regression", "segmentation"],
 ) -> nn.Module:
     """Builds a head, freshly initialised from torch's global generator.
 
     Args:
         head: Section of a card.
-        dim: Width of the backbone.
+        levels: Feature maps of the backbone.
         out_channels: Number of classes, or 1 for depth.
-        patch_size: Pixels per patch side.
-        task: Shape of DPT's last layers.
+        task: Shape of DPT's last layers, and how the ConvNeXt head's last one starts.
 
     Returns:
         A module that maps what `reading` says to float (B, out_channels, h, w).
+
+    Raises:
+        ValueError: The head does not fit a hierarchical backbone.
     """
+    if isinstance(head, Mask2Former | PretrainedDecoder):
+        require_plain(head.name, levels)
+    dim, stride = levels[-1].width, levels[-1].stride
+    dims = [level.width for level in levels] if is_pyramid(levels) else dim
     match head:
         case Linear():
             return LinearHead(dim, out_channels)
+        case Attentive():
+            return DenseAttentiveHead(dim, out_channels, heads=head.heads)
         case ConvNeXt():
-            return ConvNeXtHead(dim, out_channels, width=head.width, cells=head.cells, depth=head.depth)
+            return ConvNeXtHead(dim, out_channels, width=head.width, cells=head.cells, depth=head.depth, task=task)
         case DPT():
-            dims, width = head.level_dims, head.feature_dim
-            return DPTHead(dim, out_channels, task=task, level_dims=dims, feature_dim=width)
+            fused, width = head.level_dims, head.feature_dim
+            return DPTHead(dims, out_channels, task=task, level_dims=fused, feature_dim=width)
         case MIMDepth():
             return MIMDepthHead(dim, filters=head.filters)
         case PretrainedDecoder():
-            return DecoderHead(dim, out_channels, config=head.decoder, patch_size=patch_size)
+            return DecoderHead(dim, out_channels, config=head.decoder, patch_size=stride)
         case UperNet():
             from rgbd3d.modeling_upernet import UperNetHead
 
-            return UperNetHead(dim, out_channels, width=head.width)
+            return UperNetHead(dims, out_channels, width=head.width)
         case Mask2Former():
             from rgbd3d.modeling_mask2former import Mask2FormerHead
 
             sizes = {"width": head.width, "queries": head.queries, "layers": head.layers}
-            return Mask2FormerHead(dim, out_channels, **sizes, patch_size=patch_size)
+            return Mask2FormerHead(dim, out_channels, **sizes, patch_size=stride)
+
+
+def require_plain(head: str, levels: Sequence[Level]) -> None:
+    """Refuses a hierarchical backbone for a head that makes its own pyramid.
+
+    Raises:
+        ValueError: Names the head and those that fit.
+    """
+    if is_pyramid(levels):
+        strides = ", ".join(str(level.stride) for level in levels)
+        raise ValueError(
+            f"head {head} works on the one map of a plain vision transformer, but the backbone has maps at strides "
+            f"{strides}; heads linear, attentive, convnext, mim-depth, dpt and upernet fit it"
+        )

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
 from rgbd3d.downstream.base import Losses, Size, TaskNetwork
-from rgbd3d.downstream.heads import Reading
-from rgbd3d.heads.mask_rcnn import build_mask_rcnn, targets_from_instances
+from rgbd3d.downstream.heads import Reading, require_plain
+from rgbd3d.heads.mask_rcnn import build_regions, targets_from_instances
 from rgbd3d.heads.regions import Target, paste_masks
+from rgbd3d.heads.simple_fpn import SimpleFeaturePyramid
 from rgbd3d.tasks import InstanceSegmentation
 
 
@@ -22,17 +22,18 @@ class MaskRCNNHead(nn.Module):
     """All of `rgbd3d.heads.mask_rcnn` but the backbone: pyramid, region proposals, boxes and masks.
 
     Args:
-        backbone: Its width and patch are used.
+        dim: Width of the backbone.
+        patch: Pixels per patch side.
         classes: Number of thing classes.
         width: Channels of the pyramid.
     """
 
-    def __init__(self, backbone: VisionTransformer, classes: int, width: int) -> None:
+    def __init__(self, dim: int, patch: int, classes: int, width: int) -> None:
         super().__init__()
-        detector: Any = build_mask_rcnn(backbone, classes, width=width)
-        self.pyramid = detector.backbone.pyramid
-        self.proposals = detector.rpn
-        self.regions = detector.roi_heads
+        proposals, regions = build_regions(patch, classes, width)
+        self.pyramid = SimpleFeaturePyramid(dim, width)
+        self.proposals: Any = proposals
+        self.regions: Any = regions
 
     def levels(self, features: list[Tensor]) -> OrderedDict[str, Tensor]:
         """The pyramid by number, finest first."""
@@ -122,7 +123,9 @@ class InstanceNetwork(TaskNetwork):
         return found
 
     def _features(self, image: Tensor) -> list[Tensor]:
-        return self._read(image, Reading((len(self.backbone.blocks) - 1,), normed=False))
+        return self._read(image, Reading((len(self.levels) - 1,), normed=False))
 
     def _build_head(self) -> nn.Module:
-        return MaskRCNNHead(self.backbone, len(self.classes), self.objective.width)
+        require_plain("mask-rcnn", self.levels)
+        level = self.levels[-1]
+        return MaskRCNNHead(level.width, level.stride, len(self.classes), self.objective.width)

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from rgbd3d.cards import Backbone, Card
+from rgbd3d.cards import Backbone, Card, ForeignBackbone
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.tasks import DepthEstimation, InstanceSegmentation, SemanticSegmentation, TaskObjective
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What its section does not say of a backbone of another library; with it, the network is built again offline.
+
+    Attributes:
+        mean: Of the pixels of each channel in 0..1, to be subtracted.
+        std: By which they are divided.
+        stride: Pixels per cell of its coarsest map.
+        config: transformers' configuration; None for timm, whose names are enough.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    stride: int
+    config: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -18,11 +36,13 @@ class TaskSections:
         objective: The card's section.
         classes: Names of what is predicted: those of the train ids for semantic segmentation, those of the objects for
             instance segmentation, none for depth.
+        particulars: Of a backbone of another library, where they are known; a card does not know them.
     """
 
-    backbone: Backbone
+    backbone: Backbone | ForeignBackbone
     objective: TaskObjective
     classes: tuple[str, ...]
+    particulars: Particulars | None = field(default=None, compare=False)
 
 
 def task_sections(card: Card) -> TaskSections:

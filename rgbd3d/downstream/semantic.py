@@ -55,7 +55,5 @@ class SemanticNetwork(DenseNetwork):
 
     def _build_head(self) -> nn.Module:
         head = self.objective.head
-        self.reading = reading(head, len(self.backbone.blocks))
-        return build_head(
-            head, self.backbone.embed_dim, len(self.classes), patch_size=self.patch_size[0], task="segmentation"
-        )
+        self.reading = reading(head, len(self.levels))
+        return build_head(head, self.levels, len(self.classes), task="segmentation")

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from rgbd3d import registry
-from rgbd3d.cards import Card
+from rgbd3d.cards import Card, ForeignBackbone
 from rgbd3d.downstream.base import TaskNetwork
+from rgbd3d.downstream.foreign import foreign_weights
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.heads.decoder import DecoderHead
+from rgbd3d.tasks import PretrainedDecoder
 
 
 def initial_network(card: Card) -> TaskNetwork:
     """Builds the network of a card, the same on every machine, with the weights of the card's `init`.
+
+    A backbone of another library starts from the weights that its section pins.
 
     The head is drawn from the card's seed, and so is the backbone without an `init`. The pre-trained decoder as a head
     (Mask3D §4.1) starts from the decoder of `init`; only its last layer is new.
@@ -25,22 +29,26 @@ def initial_network(card: Card) -> TaskNetwork:
 
     Raises:
         NoWeightsError: Nobody has trained `init` yet, or its decoder is not published.
-        ValueError: A card of pre-training, or `init` has another backbone or a decoder of another size.
+        ValueError: A card of pre-training, `init` has another backbone or a decoder of another size, or a backbone of
+            another library does not fit.
+        HubError: The Hub does not give the weights of a backbone of another library.
     """
+    section = card.backbone
+    if isinstance(section, ForeignBackbone) and isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
+        raise ValueError(f"the head of {card.name} is a decoder of pre-training, which {section.label} does not bring")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(card.train.seed)
         network = build_task_network(card)
+    if isinstance(section, ForeignBackbone):
+        if section.pretrained:
+            network.load_backbone(foreign_weights(section))
+        return network
     backbone = registry.initial_weights(card)
     if backbone is None:
         return network
     load_start(network, backbone, card, str(card.init))
     if isinstance(network.head, DecoderHead):
-        assert card.init is not None
-        decoder = registry.decoder_weights(card.init)
-        try:
-            network.head.load_decoder(decoder)
-        except ValueError as error:
-            raise ValueError(f"{card.name} starts from {card.init}: {error}") from error
+        load_decoder(network, registry.decoder_weights(str(card.init)), card, str(card.init))
     return network
 
 
@@ -66,7 +74,28 @@ def load_start(network: TaskNetwork, state: Mapping[str, Tensor], card: Card, st
         ) from error
 
 
+def load_decoder(network: TaskNetwork, state: Mapping[str, Tensor], card: Card, start: str) -> None:
+    """Starts the head of a card's network from the decoder of pre-training, but for its last layer.
+
+    Args:
+        network: Of the card; its head is a `DecoderHead`.
+        state: Weights of the decoder.
+        card: Fine-tuned.
+        start: Name of the model whose decoder it is.
+
+    Raises:
+        ValueError: It is of another size.
+    """
+    assert isinstance(network.head, DecoderHead)
+    try:
+        network.head.load_decoder(state)
+    except ValueError as error:
+        raise ValueError(f"{card.name} starts from {start}: {error}") from error
+
+
 def _size(state: Mapping[str, Tensor]) -> str:
+    if not any(name.startswith("blocks.") for name in state) or "patch_embed.proj.weight" not in state:
+        return "no plain vision transformer of timm"
     blocks = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     return f"{blocks} blocks of width {width}, patch {patch}, {'a' if 'cls_token' in state else 'no'} class token"

@@ -1,68 +1,117 @@
-"""The heads of this library on the vision transformers of timm: DeiT, DINOv2, CLIP, SigLIP and others."""
+"""Backbones of timm: networks for images of any size, and their weights from pinned safetensors files."""
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 import timm
-import timm.data
-from timm.models.vision_transformer import VisionTransformer
+from timm.models import PretrainedCfg
+from torch import Tensor, nn
 
-from rgbd3d.downstream.base import Preprocessing, Size, TaskNetwork
-from rgbd3d.downstream.defaults import default_objective, unnamed_classes
-from rgbd3d.downstream.network import attach_head
+from rgbd3d.strict_yaml import did_you_mean
+
+WEIGHT_FILES = ("model.safetensors", "open_clip_model.safetensors")
+"""Names of weights in timm's repositories on the Hub."""
 
 
-def create_timm_model(
-    backbone: str | VisionTransformer,
-    task: str,
-    *,
-    num_labels: int | None = None,
-    head: str | None = None,
-    image_size: Size | None = None,
-    pretrained: bool = False,
-) -> TaskNetwork:
-    """Puts a new head on a vision transformer of timm, for training and evaluation as any other task network.
+def build_timm(name: str, **arguments: Any) -> nn.Module:
+    """The network of a name, without classifier unless `num_classes` is given, for images of any size.
 
     Args:
-        backbone: timm's name of it, or the model itself, which is used, not copied, and has to take images of any
-            size (`dynamic_img_size=True`).
-        task: "semantic-segmentation", "depth-estimation" or "instance-segmentation".
-        num_labels: Number of classes; none for depth.
-        head: Name of the head (`rgbd3d.downstream.defaults.heads_of`).
-        image_size: (height, width) that it is trained at, multiples of the patch; by default timm's of the backbone.
-        pretrained: Load timm's weights of a backbone that is given by name. The head is new either way.
+        name: timm's.
+        **arguments: timm's.
 
     Raises:
-        ValueError: No such model or task, a model that is no plain vision transformer or takes images of one size only,
-            a head or size that does not fit, or no weights although they were asked for.
+        ValueError: timm has none of that name, no weights although they were asked for, or it is for one size only.
     """
-    model = _built(backbone, pretrained) if isinstance(backbone, str) else backbone
-    if not isinstance(model, VisionTransformer):
-        raise ValueError(f"{_name(backbone)} is a {type(model).__name__}; the heads read timm's VisionTransformer only")
-    if not model.dynamic_img_size:
-        raise ValueError(f"{_name(backbone)} takes images of one size only; build it with dynamic_img_size=True")
-    preprocessing = _preprocessing(model, image_size)
-    objective = default_objective(task, model.embed_dim, num_labels, head)
-    return attach_head(model, objective, unnamed_classes(num_labels), preprocessing)
-
-
-def _built(name: str, pretrained: bool) -> Any:
+    arguments = {"num_classes": 0, **arguments}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
-    except (RuntimeError, TypeError) as error:  # unknown, without weights, or an architecture without that argument
-        raise ValueError(f"timm has no vision transformer {name!r} for images of any size: {error}") from error
+        network = _build(name, arguments)
+    except RuntimeError as error:  # unknown, or without weights
+        unknown = did_you_mean(name, timm.list_models()) if not timm.is_model(name) else ""
+        raise ValueError(f"timm cannot build {name!r}: {error}{unknown}") from error
+    require_any_size(network)
+    return network
 
 
-def _preprocessing(model: VisionTransformer, image_size: Size | None) -> Preprocessing:
-    config = timm.data.resolve_model_data_config(model)
-    _, *own_size = config["input_size"]
-    rows, columns = model.patch_embed.patch_size
-    height, width = own_size if image_size is None else image_size
-    if height % rows or width % columns:
-        raise ValueError(f"image_size ({height}, {width}) should be a multiple of the patch ({rows}, {columns})")
-    return Preprocessing((height, width), config["mean"], config["std"])
+def require_any_size(network: nn.Module) -> None:
+    """Refuses a network of timm that takes images of one size only.
+
+    Raises:
+        ValueError: Says how to build it otherwise.
+    """
+    fixed = "img_size" in inspect.signature(type(network).__init__).parameters
+    if fixed and not getattr(network, "dynamic_img_size", False):
+        raise ValueError(
+            f"this {type(network).__name__} takes images of one size only; build it with dynamic_img_size=True, or "
+            "take another network if it knows no such argument"
+        )
 
 
-def _name(backbone: str | VisionTransformer) -> str:
-    return repr(backbone) if isinstance(backbone, str) else "the backbone"
+def full_name(name: str) -> str:
+    """A name with the tag of timm's weights, which also stands for a normalisation: timm may change its default.
+
+    Raises:
+        ValueError: timm knows no such name.
+    """
+    config = _pretrained(name)
+    return f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+
+
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of pixels in 0..1 that timm's network of a name expects."""
+    config = _pretrained(name)
+    return tuple(config.mean), tuple(config.std)
+
+
+def repository_of(name: str) -> str:
+    """The repository on the Hub that holds timm's weights of a name.
+
+    Raises:
+        ValueError: timm knows none for it.
+    """
+    config = _pretrained(name)
+    if not config.hf_hub_id:
+        raise ValueError(f"timm has no weights of {name!r} on the Hub; random:timm:{name} leaves it untrained")
+    return str(config.hf_hub_id)
+
+
+def load_timm(name: str, file: Path) -> dict[str, Tensor]:
+    """Weights of `build_timm(name)` from a safetensors file, renamed as timm does.
+
+    Raises:
+        ValueError: The file does not hold every weight.
+    """
+    own = build_timm(name).state_dict()
+    overlay = {"file": str(file), "custom_load": False}
+    classes = _pretrained(name).num_classes
+    try:  # with its classifier, because only then timm loads strictly
+        donor = build_timm(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes).state_dict()
+    except ValueError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ValueError(f"{file} does not hold the weights of timm's {name}: {reason}") from error
+    if missing := sorted(own.keys() - donor.keys()):
+        raise ValueError(f"{file} does not hold all weights of timm's {name}: it lacks {', '.join(missing[:3])}")
+    return {key: donor[key] for key in own}
+
+
+def _pretrained(name: str) -> PretrainedCfg:
+    """What timm says of a name's weights.
+
+    Raises:
+        ValueError: timm knows no such name.
+    """
+    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None:
+        raise ValueError(f"timm knows no model {name!r}{did_you_mean(name, timm.list_models())}")
+    return config
+
+
+def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(name, dynamic_img_size=True, **arguments)
+    except TypeError:  # an architecture without that argument
+        network = timm.create_model(name, **arguments)
+    return network

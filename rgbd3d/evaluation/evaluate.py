@@ -160,7 +160,7 @@ def score_models(
     cards = [_fitting_card(model, protocol) for model in models]
     check_same_recipe(cards)
     split = split or protocol.frames.split
-    pretrained = cards[0].init is not None
+    pretrained = cards[0].starts_trained
     facts = protocol.facts() | ({"input": OWN_SIZE} if full_size else {})
     command = _command(models, protocol.name, data, split, ["--full-size"] if full_size else [])
     file = output and output / _file_name(cards[0].name, protocol.name, pretrained, facts)
@@ -174,7 +174,7 @@ def score_models(
     for model in models:
         network: Any = registry.from_pretrained(model)
         network.to(where)
-        predict = partial(network.predict, size="frame") if full_size else network.predict
+        predict = partial(network.predict, size="frame" if full_size else protocol.input_size)
         if file is not None and look is None:
             look = LOOKS[protocol.task](protocol, len(source) - protocol.frames.first, samples)
             meters.append(score(protocol, source, predict, watch=look.watch))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rgbd3d.cards import Augment, Card
+from rgbd3d.cards import Augment, Card, own_backbone
 from rgbd3d.data.batch import prepare
 from rgbd3d.data.sources import Source
 from rgbd3d.losses.reconstruction import patch_l2, patchify, standardize_patches
@@ -52,7 +52,7 @@ def pretext_losses(
         output = model(
             batch["image"], batch["depth"], depth_metres=batch["depth_metres"], generator=generator(seed, number, 1)
         )
-        reference = _mean_predictor_loss(batch["depth_metres"], card.backbone.patch_size)
+        reference = _mean_predictor_loss(batch["depth_metres"], own_backbone(card.backbone).patch_size)
         sums += len(samples) * torch.stack([output.losses["depth"], reference]).double()
     loss, mean_predictor = (sums / len(source)).tolist()
     return {"loss": loss, "mean_predictor": mean_predictor}

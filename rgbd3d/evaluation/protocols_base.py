@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from torch import Tensor
 
@@ -142,6 +142,7 @@ class View:
 AS_IT_IS = View("whole frames", Compose([]))
 
 CARD_SIZE = "image size of the card"
+CARD_HEIGHT = "image height of the card with the aspect of what is shown, rounded to the patch"
 OWN_SIZE = "own size, rounded to the patch"
 """What the network sees: `facts()["input"]`."""
 
@@ -182,6 +183,11 @@ class ScoredProtocol(ABC, Generic[M]):
     def add(self, meter: M, prediction: Any, samples: Sequence[Sample]) -> None:
         """Adds the prediction of a batch of frames to the meter."""
 
+    @property
+    def input_size(self) -> Literal["height"] | None:
+        """At which size the network sees what `predict` shows it: what `TaskNetwork.predict` takes for `size`."""
+        return None
+
     @abstractmethod
     def facts(self) -> dict[str, str]:
         """What decides the numbers, in words, for tables and result files."""
@@ -194,7 +200,7 @@ class ScoredProtocol(ABC, Generic[M]):
             facts["labels"] = frames.label_space
         if frames.count is not None:
             facts["frames"] = str(frames.count - frames.first)
-        return facts | {"view": self.view.words, "input": CARD_SIZE}
+        return facts | {"view": self.view.words, "input": CARD_SIZE if self.input_size is None else CARD_HEIGHT}
 
 
 def find(name: str, protocols: Mapping[str, P]) -> P:

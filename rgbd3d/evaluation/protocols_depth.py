@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from rgbd3d.evaluation.metrics.base import Meter
 from rgbd3d.evaluation.metrics.depth import EIGEN_CROP, DepthMeter, Scoring, Window
 from rgbd3d.evaluation.metrics.ibims import COLUMNS, TRUNCATED, V09, Boundaries, IbimsMeter
 from rgbd3d.evaluation.protocols_base import Frames, Sample, ScoredProtocol, View
-from rgbd3d.evaluation.protocols_data import NYUV2_TEST, NYUV2_TRAIN_HELD_OUT, frames
+from rgbd3d.evaluation.protocols_data import HELD_OUT, NYUV2_TEST, NYUV2_TRAIN_HELD_OUT, frames
 
 M = TypeVar("M", bound=Meter)
 
@@ -32,8 +32,8 @@ class _MetricDepth(ScoredProtocol[M]):
 
     Attributes:
         flip: Whether predictions of mirror images are averaged in.
-        windows: Number of square windows that predictions are averaged over, see `predict_in_windows`; 1 is none. Each
-            is shown at the size of the card, so its aspect is kept only where that is square.
+        windows: Number of square windows that predictions are averaged over, see `predict_in_windows`; 1 is none. The
+            network sees squares.
         picture: Outside of it, colour is made black.
     """
 
@@ -42,6 +42,11 @@ class _MetricDepth(ScoredProtocol[M]):
     picture: Window | None = None
 
     task: ClassVar[str] = "depth-estimation"
+
+    @property
+    def input_size(self) -> Literal["height"] | None:
+        """Windows are as high as the frame, so what the network sees of them is as high as the card's images."""
+        return "height" if self.windows > 1 else None
 
     def predict(self, model: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Depth at the size of the images, float (B, 1, H, W), metres.
@@ -65,7 +70,7 @@ class _MetricDepth(ScoredProtocol[M]):
 
     def depth_facts(self) -> dict[str, str]:
         """The part of `facts` on view and augmentation."""
-        windows = [f"{self.windows} square windows, each resized to the input"] if self.windows > 1 else []
+        windows = [f"{self.windows} square windows"] if self.windows > 1 else []
         augmentation = " and ".join((["mirror image"] if self.flip else []) + windows) or "none"
         return self.frame_facts() | {"augmentation": augmentation}
 
@@ -159,7 +164,7 @@ DEPTH_PROTOCOLS = (
     ),
     DepthProtocol(
         name="nyuv2-train795-depth/full",
-        description="Not official: the last 120 of NYUv2's 795 training frames, for models trained on the others.",
+        description=HELD_OUT,
         frames=frames(NYUV2_TRAIN_HELD_OUT, _MEASURED),
         scoring=Scoring(),
     ),

@@ -15,7 +15,14 @@ from rgbd3d.data.label_spaces import class_names
 from rgbd3d.data.transforms import Compose, PadTo, Resize, ResizeWithin
 from rgbd3d.evaluation.metrics.segmentation import BENCHMARK, PRESENT, PRI3D, Counting, SemanticMeter
 from rgbd3d.evaluation.protocols_base import Frames, Sample, ScoredProtocol, View
-from rgbd3d.evaluation.protocols_data import NYUV2_TEST, NYUV2_TRAIN_HELD_OUT, SCANNET_VAL, SUNRGBD_TEST, frames
+from rgbd3d.evaluation.protocols_data import (
+    HELD_OUT,
+    NYUV2_TEST,
+    NYUV2_TRAIN_HELD_OUT,
+    SCANNET_VAL,
+    SUNRGBD_TEST,
+    frames,
+)
 from rgbd3d.types import IGNORE_LABEL
 
 
@@ -141,13 +148,13 @@ SEMANTIC_PROTOCOLS = (
     ),
     SemanticProtocol(
         name="nyuv2-train795-semseg/40",
-        description="Not official: the last 120 of NYUv2's 795 training frames, for models trained on the others.",
+        description=HELD_OUT,
         frames=frames(NYUV2_TRAIN_HELD_OUT, _LABELLED, "nyu40"),
         counting=PRESENT,
     ),
     SemanticProtocol(
         name="nyuv2-train795-semseg/13",
-        description="Not official: the last 120 of NYUv2's 795 training frames, for models trained on the others.",
+        description=HELD_OUT,
         frames=frames(NYUV2_TRAIN_HELD_OUT, _LABELLED, "nyu13"),
         counting=PRESENT,
     ),

@@ -1,14 +1,17 @@
-"""MultiMAE's segmentation head: ConvNeXt blocks on cells finer than the tokens (FACTS.md §6.1)."""
+"""MultiMAE's segmentation head, for depth too: ConvNeXt blocks on cells finer than the tokens (FACTS.md §6.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from timm.layers import trunc_normal_
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 
 from rgbd3d.losses.reconstruction import unpatchify
+
+_REGRESSION_STD = 1e-3  # of MIM-Depth's head
 
 
 class ConvNeXtHead(nn.Module):
@@ -22,15 +25,30 @@ class ConvNeXtHead(nn.Module):
         width: Width of the cells; a token is mapped to `cells`² x `width` values.
         cells: Cells per token and axis.
         depth: Number of blocks, without layer scale and drop path.
+        task: A regression starts with predictions close to 0, which mean the typical value; a segmentation as in
+            MultiMAE.
     """
 
-    def __init__(self, dim: int, out_channels: int, *, width: int = 384, cells: int = 4, depth: int = 4) -> None:
+    def __init__(
+        self,
+        dim: int,
+        out_channels: int,
+        *,
+        width: int = 384,
+        cells: int = 4,
+        depth: int = 4,
+        task: Literal["regression", "segmentation"] = "segmentation",
+    ) -> None:
         super().__init__()
         self.cells = cells
         self.expand = nn.Linear(dim, cells**2 * width)
         self.blocks = nn.Sequential(*(ConvNeXtBlock(width, ls_init_value=None) for _ in range(depth)))
         self.predict = nn.Conv2d(width, out_channels, 1)
         self.apply(_init_linear)
+        if task == "regression":
+            nn.init.normal_(self.predict.weight, std=_REGRESSION_STD)
+            assert self.predict.bias is not None
+            nn.init.zeros_(self.predict.bias)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Predicts at `cells` times the token resolution.

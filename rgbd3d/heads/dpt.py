@@ -18,10 +18,11 @@ class DPTHead(nn.Module):
     The levels are the raw outputs of four blocks, shallow first, without the final norm: 2, 5, 8 and 11 of a ViT-B.
     They become maps at 4, 2, 1 and 1/2 times the token grid. The public implementations double the coarser map, which
     fits the next one on even grids only. Here it is resized to the next one's size: the same numbers on even grids, and
-    odd ones work too.
+    odd ones work too. The four stages of a hierarchical backbone have these resolutions already (strides 4 to 32,
+    where 16 is that of the tokens) and are not resampled.
 
     Args:
-        dim: Width of the tokens.
+        dim: Width of the tokens; or the four widths of a hierarchical backbone's stages.
         out_channels: Channels of the prediction.
         task: Shape of the last layers. The regression is unbounded: what its values mean is the loss's affair.
         level_dims: Width of the four levels before they are fused.
@@ -31,7 +32,7 @@ class DPTHead(nn.Module):
 
     def __init__(
         self,
-        dim: int,
+        dim: int | Sequence[int],
         out_channels: int,
         *,
         task: Literal["regression", "segmentation"] = "regression",
@@ -40,15 +41,11 @@ class DPTHead(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        first, second, _, fourth = level_dims
-        self.project = nn.ModuleList(nn.Conv2d(dim, width, 1) for width in level_dims)
+        self.one_size = isinstance(dim, int)
+        dims = [dim] * _LEVELS if isinstance(dim, int) else dim
+        self.project = nn.ModuleList(nn.Conv2d(*channels, 1) for channels in zip(dims, level_dims, strict=True))
         self.resample = nn.ModuleList(
-            (
-                nn.ConvTranspose2d(first, first, 4, stride=4),
-                nn.ConvTranspose2d(second, second, 2, stride=2),
-                nn.Identity(),
-                nn.Conv2d(fourth, fourth, 3, stride=2, padding=1),
-            )
+            _resampling(level_dims) if self.one_size else (nn.Identity() for _ in range(_LEVELS))
         )
         self.reduce = nn.ModuleList(nn.Conv2d(width, feature_dim, 3, padding=1, bias=False) for width in level_dims)
         self.fuse = nn.ModuleList(
@@ -61,15 +58,16 @@ class DPTHead(nn.Module):
         """Predicts at 16 times the token resolution, whatever the patch: full resolution for patches of 16 pixels.
 
         Args:
-            features: Four float (B, dim, h, w) of one size, shallow first.
+            features: Four float (B, dim, h, w) of one size, shallow first; or the four stages of a hierarchical
+                backbone, fine to coarse.
 
         Returns:
-            float (B, out_channels, 16 h, 16 w).
+            float (B, out_channels, 16 h, 16 w); four times the resolution of the finest stage.
 
         Raises:
-            ValueError: Not four maps of one size.
+            ValueError: Not four maps, or not of one size where they should be.
         """
-        if len(features) != _LEVELS or len({feature.shape for feature in features}) > 1:
+        if len(features) != _LEVELS or (self.one_size and len({feature.shape for feature in features}) > 1):
             shapes = ", ".join(str(tuple(feature.shape)) for feature in features)
             raise ValueError(f"DPT takes the maps of {_LEVELS} blocks, all of one size, got {shapes or 'none'}")
         levels = [
@@ -84,6 +82,17 @@ class DPTHead(nn.Module):
         for level in reversed(range(_LEVELS - 1)):
             fused = self.fuse[level](fused, levels[level], sizes[level])
         return self.predict(fused)
+
+
+def _resampling(level_dims: tuple[int, int, int, int]) -> tuple[nn.Module, ...]:
+    """What brings four maps of one size to 4, 2, 1 and 1/2 times that size."""
+    first, second, _, fourth = level_dims
+    return (
+        nn.ConvTranspose2d(first, first, 4, stride=4),
+        nn.ConvTranspose2d(second, second, 2, stride=2),
+        nn.Identity(),
+        nn.Conv2d(fourth, fourth, 3, stride=2, padding=1),
+    )
 
 
 class _Fusion(nn.Module):

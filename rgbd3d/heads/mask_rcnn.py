@@ -86,9 +86,31 @@ def build_mask_rcnn(
     Raises:
         ValueError: No class, a patch that is not square, or a backbone that takes images of one size only.
     """
+    patch = _patch_of(backbone)
+    proposals, heads = build_regions(
+        patch, classes, width, score_threshold=score_threshold, detections_per_image=detections_per_image
+    )
+    transform = PadOnly(image_mean, image_std, multiple=2 * patch)
+    return GeneralizedRCNN(PyramidBackbone(backbone, width), proposals, heads, transform)
+
+
+def build_regions(
+    patch: int, classes: int, width: int, *, score_threshold: float = 0.05, detections_per_image: int = 100
+) -> tuple[RegionProposals, RegionHeads]:
+    """What finds and describes objects on the levels of a `SimpleFeaturePyramid`; freshly initialised.
+
+    Args:
+        patch: Pixels per patch side.
+        classes: Number of thing classes, without background.
+        width: Channels of the levels.
+        score_threshold: As in `build_mask_rcnn`.
+        detections_per_image: As there.
+
+    Raises:
+        ValueError: No class.
+    """
     if classes < 1:
         raise ValueError(f"a detector needs at least one class, not {classes}")
-    patch = _patch_of(backbone)
     strides = [patch / scale for scale in SCALES]
     anchors = PyramidAnchors(strides)
     proposals = RegionProposals(
@@ -118,8 +140,7 @@ def build_mask_rcnn(
         mask_head=MaskRCNNHeads(width, [width] * 4, 1, norm_layer=LayerNorm2d),
         mask_predictor=MaskRCNNPredictor(width, width, classes + 1),
     )
-    transform = PadOnly(image_mean, image_std, multiple=2 * patch)
-    return GeneralizedRCNN(PyramidBackbone(backbone, width), proposals, heads, transform)
+    return proposals, heads
 
 
 def _patch_of(backbone: VisionTransformer) -> int:

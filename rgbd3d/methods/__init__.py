@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rgbd3d.cards import Card
+from rgbd3d.cards import Card, own_backbone
 from rgbd3d.methods.mae import MAE
 from rgbd3d.methods.mask3d import Mask3D
 from rgbd3d.objectives import MAEObjective, Mask3DObjective
@@ -23,8 +23,8 @@ def build_method(card: Card) -> MAE | Mask3D:
     """
     match card.objective:
         case MAEObjective():
-            return MAE(card.backbone, card.objective)
+            return MAE(own_backbone(card.backbone), card.objective)
         case Mask3DObjective():
-            return Mask3D(card.backbone, card.objective)
+            return Mask3D(own_backbone(card.backbone), card.objective)
         case _:
             raise ValueError(f"{card.name} is fine-tuned, not pre-trained: `rgbd3d finetune {card.name}` trains it")

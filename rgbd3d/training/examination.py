@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
@@ -36,11 +37,23 @@ class Evaluated:
 
     Attributes:
         step: Optimiser steps done.
-        metrics: By the names of the protocol.
+        metrics: By the names of the protocol; NaN for what the frames have no truth of.
     """
 
     step: int
     metrics: Metrics
+
+    def to_json(self) -> str:
+        """One line; null for a number that is none, which JSON does not have."""
+        values = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        return json.dumps({"step": self.step, "metrics": values}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """What `to_json` wrote; null is NaN."""
+        values = json.loads(line)
+        metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
+        return cls(values["step"], metrics)
 
 
 class Examination(TrainerCallback):
@@ -105,8 +118,7 @@ class Examination(TrainerCallback):
 
     def restore(self, checkpoint: Path) -> None:
         """Takes over what a whole checkpoint of the run knew."""
-        lines = (checkpoint / EVALUATIONS).read_text().splitlines()
-        self.found = [Evaluated(**json.loads(line)) for line in lines]
+        self.found = [Evaluated.from_json(line) for line in (checkpoint / EVALUATIONS).read_text().splitlines()]
         self.best = max(self.found, key=self._merit, default=None)  # the first of equals, as in `examine`
         if PartialState().is_main_process:
             self.best_weights = load_file(checkpoint / _BEST_WEIGHTS)
@@ -127,7 +139,8 @@ class Examination(TrainerCallback):
     def _score(self) -> Meter:
         state = PartialState()
         share = range(self.protocol.frames.first, len(self._source))[state.process_index :: state.num_processes]
-        meter: Meter = score(self.protocol, self._source, self._network.predict, indices=share)
+        predict = partial(self._network.predict, size=self.protocol.input_size)
+        meter: Meter = score(self.protocol, self._source, predict, indices=share)
         first, *others = gather_object([meter]) if state.num_processes > 1 else [meter]
         for other in others:
             first.merge(other)
@@ -136,7 +149,7 @@ class Examination(TrainerCallback):
     def _merit(self, found: Evaluated) -> float:
         """Larger is better; a number that is none is the worst."""
         value = self.value(found)
-        if math.isnan(value):
+        if not math.isfinite(value):
             return -math.inf
         return value if name_of(self.evaluation.metric).higher_is_better else -value
 
@@ -145,4 +158,4 @@ class Examination(TrainerCallback):
             write_atomic(self._output / EVALUATIONS, self._lines())
 
     def _lines(self) -> str:
-        return "".join(json.dumps(asdict(found)) + "\n" for found in self.found)
+        return "".join(found.to_json() + "\n" for found in self.found)

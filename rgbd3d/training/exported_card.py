@@ -5,43 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rgbd3d.cards import Card, License
+from rgbd3d import registry
+from rgbd3d.cards import Card, License, Start
+from rgbd3d.zoo import starts_from
 
 NOT_STATED = "not stated: trained on the user's own data; state its terms before publishing"
 
 
 @dataclass(frozen=True)
-class Start:
-    """Weights that a run started from instead of those of the card's `init`.
+class Given:
+    """Weights that a run was given to start from, instead of those of the card's `init`.
 
     Attributes:
-        digest: `rgbd3d.training.run.weights_digest` of them.
-        model: Their name, where they have one: a card, a folder or a Hub id.
+        start: What the exported card says of them.
+        license: Terms that their own card states; None if they have none.
     """
 
-    digest: str
-    model: str | None = None
+    start: Start
+    license: str | None = None
 
 
 def exported_card(
-    recipe: Card, card: Card, data: str | None, overrides: Sequence[str] = (), start: Start | None = None
+    recipe: Card, card: Card, data: str | None, overrides: Sequence[str] = (), given: Given | None = None
 ) -> Card:
     """Card that goes with the weights of a run.
 
     The numbers were measured on other weights and are left out. Whatever was not done as the recipe says is added to
-    its departures, but for the seed; a model to start from takes the place of `init`. The terms of other data than
-    the recipe names are not known here.
+    its departures, but for the seed; weights that were given to start from take the place of `init`. The terms of
+    other data than the recipe names are not known here; those of other weights to start from are added.
 
     Args:
-        recipe: Before overrides: its title and its license describe its own data.
+        recipe: Before overrides: its title and its license describe its own data and `init`.
         card: After overrides.
         data: As given to `pretrain` or `finetune`.
         overrides: As given there.
-        start: What was given to start from.
+        given: What was given to start from.
     """
     departures = list(card.departures)
     own = replace(card, measured=())
-    if data is not None or overrides or start is not None:
+    if data is not None or overrides or given is not None:
         own = replace(own, tolerance=None)
     if changed := [override for override in overrides if override.partition("=")[0].strip() != "train.seed"]:
         departures.append(f"Trained with changed values: {', '.join(changed)}.")
@@ -52,11 +54,21 @@ def exported_card(
         own = replace(own, license=License(weights=NOT_STATED, data=NOT_STATED))
     if not_rendered or (card.data.source, card.data.render) != (recipe.data.source, recipe.data.render):
         own = replace(own, title=f"{card.name}, trained on other data")
-    if start is not None:
-        departures.append(
-            f"Started from {start.model or 'given weights'} (digest {start.digest}) instead of "
-            f"{card.init or 'random initialisation'}."
-        )
-        if start.model not in (None, card.name):
-            own = replace(own, init=start.model)
+    if given is not None:
+        departures.append(f"Started from {given.start.name} instead of {starts_from(card)}.")
+        own = replace(own, init=None, start=given.start)
+    if given is not None or own.init != recipe.init or own.license != recipe.license:
+        own = replace(own, license=replace(own.license, weights=_with_terms_of_start(own, given)))
     return replace(own, departures=tuple(dict.fromkeys(departures)))  # a card of an earlier export says it already
+
+
+def _with_terms_of_start(card: Card, given: Given | None) -> str:
+    """The terms of the weights, and of those that they were trained from where these are others."""
+    own = card.license.weights
+    if given is not None:
+        name, terms = given.start.name, given.license or "not stated"
+    elif card.init is not None:
+        name, terms = card.init, registry.get_card(card.init).license.weights
+    else:
+        return own
+    return own if terms in own else f"{own}, and those of {name} it starts from: {terms}"

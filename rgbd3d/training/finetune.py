@@ -14,16 +14,17 @@ from accelerate import PartialState
 from torch import nn
 
 from rgbd3d import registry
-from rgbd3d.cards import Card, Evaluation, Measured, with_overrides
+from rgbd3d.cards import Card, Evaluation, ForeignBackbone, Measured, Start, with_overrides
+from rgbd3d.downstream.foreign import on_backbone
 from rgbd3d.downstream.network import TaskNetwork
-from rgbd3d.downstream.start import initial_network, load_start
+from rgbd3d.downstream.start import initial_network, load_decoder, load_start
 from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.tasks import PretrainedDecoder
 from rgbd3d.training.batches import augmentation
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.examination import Evaluated, Examination
-from rgbd3d.training.exported_card import Start, exported_card
+from rgbd3d.training.exported_card import Given, exported_card
 from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
 from rgbd3d.training.task_frames import TaskFrames, open_task_frames
@@ -66,6 +67,7 @@ def finetune(
     resume: bool = True,
     device: Device = "auto",
     start: str | Path | None = None,
+    backbone: str | None = None,
     pace: Pace | None = None,
     recipe: str | None = None,
 ) -> Result | None:
@@ -86,7 +88,10 @@ def finetune(
         workers: Loader processes; 0 loads in this process. Does not change the result.
         resume: Continue from the newest whole checkpoint of a run; False refuses a folder that has one.
         device: "auto" takes a GPU if there is one.
-        start: Model whose backbone to start from, instead of the card's `init`: what `rgbd3d.from_pretrained` takes.
+        start: Model whose backbone to start from, instead of the card's `init`: what `rgbd3d.from_pretrained` takes. A
+            head that is the pre-trained decoder starts from its decoder.
+        backbone: One of timm or transformers, instead of the card's, its `init` and `start`: `[random:]LIBRARY:MODEL`
+            with an optional `@COMMIT` (`rgbd3d.downstream.foreign.on_backbone`). The overrides come after it.
         pace: Logging and saving intervals.
         recipe: What was typed for the card, for the recorded command: a file, or its name.
 
@@ -95,18 +100,24 @@ def finetune(
 
     Raises:
         CardError: A wrong override.
-        NoWeightsError: The card starts from one that has no weights yet.
+        NoWeightsError: The card starts from one that has no weights yet, or from weights that have to be given.
         ValueError: A card of pre-training, or the data, the protocol, the number of processes or the steps do not fit
-            the recipe.
+            the recipe; or no such backbone, or one that does not fit or brings its own weights beside a `start`.
         UnknownModelError: There is no such model to start from.
+        HubError: The Hub does not give what a backbone of another library needs.
         DataError: The data cannot be read, or a frame is damaged or has labels out of range.
         ResumeError: A folder holds another run.
         NonFiniteError: The loss or a gradient became NaN or infinite.
         KeyboardInterrupt: Stopped by Ctrl-C or SIGTERM, after saving.
     """
+    recipe = recipe or card.name
+    if backbone is not None:
+        card = on_backbone(card, backbone)
     original, card = card, with_overrides(card, overrides)
     augmentation(card)  # a wrong name is told before any frame is read
-    backbone = None if start is None else _backbone_of(start)
+    if start is not None and isinstance(card.backbone, ForeignBackbone):
+        raise ValueError(f"{card.backbone.label} brings its own weights: there can be no other model to start from")
+    loaded, given = (None, None) if start is None else _open_start(start, card)
     call = _Call(
         original=original,
         card=card,
@@ -118,10 +129,12 @@ def finetune(
         resume=resume,
         device=device,
         start=start,
-        backbone=backbone,
-        start_digest=weights_digest(backbone),
+        loaded=loaded,
+        given=given,
+        foreign=original.backbone.spec if backbone and isinstance(original.backbone, ForeignBackbone) else None,
+        foreign_digest=_foreign_digest(card),
         pace=pace or Pace(),
-        recipe=recipe or card.name,
+        recipe=recipe,
     )
     with reproducible(card.train.threads):
         args = training_arguments(card.train, call.output, call.pace, device)
@@ -129,6 +142,14 @@ def finetune(
             frames = open_task_frames(card, data)
         trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
         return _finish(call, frames, trained, args.device.type) if len(trained) == len(call.each_seed()) else None
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What a model to start from brings: its backbone and, for a head that is one, its decoder of pre-training."""
+
+    backbone: nn.Module
+    decoder: nn.Module | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +166,10 @@ class _Call:
     resume: bool
     device: Device
     start: str | Path | None
-    backbone: nn.Module | None  # that of `start`
-    start_digest: str | None
+    loaded: _Loaded | None  # of `start`
+    given: Given | None
+    foreign: str | None  # the backbone that was asked for, with its commit
+    foreign_digest: str | None  # of its weights
     pace: Pace
     recipe: str
 
@@ -164,13 +187,14 @@ class _Call:
         own = (f"train.seed={seed}",) if seed != self.card.train.seed else ()
         return with_overrides(self.card, own), self.output / f"seed-{seed}", (*self.overrides, *own)
 
-    def given_start(self) -> Start | None:
-        """What takes the place of the card's `init`."""
-        return None if self.start_digest is None else Start(self.start_digest, str(self.start))
+    @property
+    def start_digest(self) -> str | None:
+        return self.foreign_digest if self.given is None else self.given.start.digest
 
     def command(self, seeds: Sequence[int] | None) -> str:
         """What to type to do it again, for some of the seeds; None if none were asked for."""
         words = ["rgbd3d", "finetune", self.recipe]
+        words += [] if self.foreign is None else ["--backbone", self.foreign]
         words += [] if self.data is None else ["--data", self.data]
         words += [word for override in self.overrides for word in ("--set", override)]
         words += [] if self.start is None else ["--start", str(self.start)]
@@ -194,24 +218,38 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     train(run, TaskLoss(network), f"fine-tuning, seed {seed}", examination)
     if run.stops_early:
         return None
-    exported = exported_card(call.original, card, call.data, overrides, call.given_start())
+    exported = exported_card(call.original, card, call.data, overrides, call.given)
     return _export(run, network, examination, exported, call.command(None if call.seeds is None else [seed]))
 
 
-def _backbone_of(model: str | Path) -> nn.Module:
-    """The backbone of a pre-trained or of a fine-tuned model."""
-    network: Any = registry.from_pretrained(model).network
-    return network.backbone if isinstance(network, TaskNetwork) else network
+def _foreign_digest(card: Card) -> str | None:
+    """Digest of the weights that a backbone of another library brings."""
+    pretrained = isinstance(card.backbone, ForeignBackbone) and card.backbone.pretrained
+    return weights_digest(initial_network(card).backbone) if pretrained else None
+
+
+def _open_start(name: str | Path, card: Card) -> tuple[_Loaded, Given]:
+    """What a card takes over of a pre-trained or of a fine-tuned model, and what to say of it."""
+    if isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
+        model: Any = registry.from_pretrained(name, "pretraining")
+        source = model.method
+        loaded = _Loaded(source.backbone, source.decoder)
+    else:
+        model = registry.from_pretrained(name)
+        source = model.network.backbone if isinstance(model.network, TaskNetwork) else model.network
+        loaded = _Loaded(source, None)
+    terms = None if model.card is None else model.card.license.weights
+    return loaded, Given(Start(digest=weights_digest(source), model=str(name)), terms)
 
 
 def _initial_network(card: Card, call: _Call) -> TaskNetwork:
     """Network before its first step; on every machine and device the same."""
-    if call.backbone is None:
+    if call.loaded is None:
         return initial_network(card)
-    if isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
-        raise ValueError(f"the head of {card.name} is the decoder of its init, which a backbone to start from has not")
-    network = initial_network(replace(card, init=None))
-    load_start(network, call.backbone.state_dict(), card, str(call.start))
+    network = initial_network(replace(card, init=None, start=None))
+    load_start(network, call.loaded.backbone.state_dict(), card, str(call.start))
+    if call.loaded.decoder is not None:
+        load_decoder(network, call.loaded.decoder.state_dict(), card, str(call.start))
     return network
 
 
@@ -257,7 +295,7 @@ def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained], device:
         checkpoints=tuple(str(run.folder) for run in trained),
         protocol=frames.protocol.name,
         facts=frames.protocol.facts(),
-        pretrained=trained[0].card.init is not None,
+        pretrained=trained[0].card.starts_trained,
         seeds=tuple(run.seed for run in trained),
         runs=comparable([run.final.metrics for run in trained]),
         data=Data.of(frames.scored, frames.protocol.frames.split),

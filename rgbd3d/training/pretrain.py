@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from rgbd3d import registry
-from rgbd3d.cards import Card, with_overrides
+from rgbd3d.cards import Card, Start, with_overrides
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.methods import build_method
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
-from rgbd3d.training.exported_card import Start, exported_card
+from rgbd3d.training.exported_card import Given, exported_card
 from rgbd3d.training.frames import open_frames
 from rgbd3d.training.recipe import Device, Pace, run_identity, total_steps, training_arguments
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
@@ -70,7 +70,7 @@ def pretrain(
             source = open_frames(card, data)
         output.mkdir(parents=True, exist_ok=True)
         args.max_steps = total_steps(card.train, len(source))
-        start_digest = weights_digest(start)
+        start_digest = None if start is None else weights_digest(start)
         identity = run_identity(card, source.digest(), start_digest, args.world_size)
         checkpoint = find_checkpoint(args, output, identity, resume)
         run = Run(card, source, args, output, identity, checkpoint, workers, pace)
@@ -79,7 +79,7 @@ def pretrain(
         train(run, model, "pre-training")
         if run.stops_early:
             return output / f"checkpoint-{run.last_step}"
-        given = None if start_digest is None else Start(start_digest)
+        given = None if start_digest is None else Given(Start(digest=start_digest))
         return _export(run, model, exported_card(recipe, card, data, overrides, given))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rgbd3d import registry
 from rgbd3d.backbones.vit import build_vit
-from rgbd3d.cards import WeightFile, load_card, parse
+from rgbd3d.cards import WeightFile, load_card, own_backbone, parse
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.files import write_atomic
 from rgbd3d.folder import (
@@ -79,7 +79,7 @@ def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path) -> N
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     write_tensors(backbone, target / registry.BACKBONE_FILE)
     write_tensors(rest, target / registry.DECODER_FILE)
-    rounded = build_vit(registry.get_card(name).backbone)
+    rounded = build_vit(own_backbone(registry.get_card(name).backbone))
     rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
     write_golden(rounded, image, target / GOLDEN)
 

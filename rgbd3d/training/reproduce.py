@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from rgbd3d import registry
-from rgbd3d.modeling import RgbdForPreTraining
+from rgbd3d.cards import Card
 from rgbd3d.training.curves import Curve, final_loss_difference, read_curve, run_curve
+from rgbd3d.training.finetune import finetune
 from rgbd3d.training.pretrain import pretrain
 from rgbd3d.training.recipe import Device, Pace
+from rgbd3d.training.run import FINAL
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,13 @@ def reproduce(
     workers: int = 0,
     device: Device = "auto",
 ) -> Reproduction:
-    """Trains a card from its recipe and compares.
+    """Trains a card from its recipe, as `pretrain` or `finetune` does, and compares with what was published.
 
     On the machine that trained it the weights are the same bits. Elsewhere sums are rounded differently, and the final
     loss is compared instead (`rgbd3d.training.curves.final_loss_difference`).
 
     Args:
-        name: Of a card with weights.
+        name: Of a card with weights, of pre-training or of a task.
         output: Folder of the run; a stopped one is continued.
         data: For cards whose data cannot be rendered.
         steps: Stop after this optimiser step and compare the losses so far, line by line.
@@ -79,22 +82,25 @@ def reproduce(
         ValueError: `steps` for a card without a published curve.
     """
     card, curve = registry.get_card(name), _published_curve(name)
-    published = _published_weights(name)
+    published = _published_weights(card)
     if steps is not None and curve is None:
         raise ValueError(f"{name} has no published loss curve to compare {steps} steps with; reproduce it in full")
-    folder = pretrain(card, data, output, workers=workers, device=device, pace=Pace(stop_after=steps))
+    train = pretrain if card.task is None else finetune
+    train(card, data, output, workers=workers, device=device, pace=Pace(stop_after=steps))
     ours = run_curve(Path(output))
     if steps is not None and curve is not None:
         return Reproduction(name, _curve_difference(ours, curve, steps), None, card.tolerance)
     loss = None if curve is None else final_loss_difference(ours, curve)
-    weights = _weight_difference(load_file(folder / registry.FULL_FILE), published)
+    file = registry.FULL_FILE if card.task is None else registry.BACKBONE_FILE
+    weights = _weight_difference(load_file(Path(output) / FINAL / file), published)
     return Reproduction(name, loss, weights, card.tolerance)
 
 
-def _published_weights(name: str) -> dict[str, Tensor]:
-    model = registry.create_model(name, task="pretraining", pretrained=True)
-    assert isinstance(model, RgbdForPreTraining)
-    return model.method.state_dict()
+def _published_weights(card: Card) -> dict[str, Tensor]:
+    """All that training makes: the pre-training model, or backbone and head of a task."""
+    model: Any = registry.create_model(card.name, task=card.task or "pretraining", pretrained=True)
+    state: dict[str, Tensor] = model.network.state_dict()
+    return state
 
 
 def _published_curve(name: str) -> Curve | None:
@@ -116,6 +122,7 @@ def _weight_difference(ours: dict[str, Tensor], published: dict[str, Tensor]) ->
         raise ValueError(f"weights have other names: {sorted(ours.keys() ^ published.keys())}")
 
     def difference(mine: Tensor, theirs: Tensor) -> float:
+        mine, theirs = mine.float(), theirs.float()  # counters are whole numbers
         stored_in_half = torch.equal(theirs, theirs.half().float())
         return float(((mine.half().float() if stored_in_half else mine) - theirs).abs().max())
 

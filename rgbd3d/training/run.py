@@ -157,10 +157,8 @@ def train(run: Run, model: Trainable, progress: str, examination: Examination | 
         raise KeyboardInterrupt(f"saved in {run.output}; the same command continues")
 
 
-def weights_digest(model: nn.Module | None) -> str | None:
-    """64 hex digits that change with any weight; None of nothing."""
-    if model is None:
-        return None
+def weights_digest(model: nn.Module) -> str:
+    """64 hex digits that change with any weight."""
     state = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         state.update(name.encode())

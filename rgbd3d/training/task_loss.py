@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from rgbd3d.downstream.network import TaskNetwork
@@ -33,7 +32,7 @@ class TaskLoss(nn.Module):
         return self.network.inputs
 
     @property
-    def backbone(self) -> VisionTransformer:
+    def backbone(self) -> nn.Module:
         """The part whose layers learn at their own rates."""
         return self.network.backbone
 
@@ -42,13 +41,14 @@ class TaskLoss(nn.Module):
 
         Args:
             generator: Freshly seeded; its seed is that of all draws.
-            **batch: What `inputs` names, (B, ...).
+            **batch: What `inputs` names, (B, ...); `image` is ImageNet-normalised, whatever the backbone expects.
 
         Raises:
             ValueError: A label is no class of the network.
         """
-        with _seeded(generator.initial_seed(), batch["image"].device):
-            loss, parts = self.network.loss(batch)
+        image = self.network.preprocessing.from_imagenet(batch["image"])
+        with _seeded(generator.initial_seed(), image.device):
+            loss, parts = self.network.loss({**batch, "image": image})
         return LossOutput(loss, parts)
 
 

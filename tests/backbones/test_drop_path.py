@@ -59,5 +59,5 @@ def test_rates_out_of_range_are_refused(rate):
 
 
 def test_networks_without_such_blocks_are_refused():
-    with pytest.raises(ValueError, match="Linear has no blocks with drop_path1"):
+    with pytest.raises(ValueError, match="Linear has no blocks with drop_path"):
         set_drop_path(nn.Linear(2, 2), 0.1)

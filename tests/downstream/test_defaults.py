@@ -4,9 +4,10 @@ import pytest
 import torch
 from task_networks import HEADS, pictures
 
+from rgbd3d.downstream.create import create_timm_model
 from rgbd3d.downstream.defaults import default_objective, heads_of
 from rgbd3d.downstream.heads import build_head
-from rgbd3d.downstream.timm_backbones import create_timm_model
+from rgbd3d.downstream.levels import Level
 from rgbd3d.objectives import Decoder
 from rgbd3d.tasks import DPT, TASKS, ConvNeXt, InstanceSegmentation, Mask2Former, UperNet
 
@@ -28,7 +29,7 @@ def test_every_head_fits_every_width(task: str, name: str, dim: int):
     if task != "instance-segmentation":
         kind = "regression" if depth else "segmentation"
         with torch.device("meta"):
-            build_head(objective.head, dim, 1 if depth else 3, patch_size=16, task=kind)
+            build_head(objective.head, [Level(dim, 16)] * 12, 1 if depth else 3, task=kind)
 
 
 def test_the_mim_depth_head_speaks_of_metres():
@@ -39,7 +40,12 @@ def test_the_mim_depth_head_speaks_of_metres():
 @pytest.mark.parametrize(
     ("task", "labels", "head", "message"),
     [
-        ("semantic-segmentation", 40, "dtp", "has no head 'dtp'; there are linear, convnext, dpt.*did you mean 'dpt'"),
+        (
+            "semantic-segmentation",
+            40,
+            "dtp",
+            "has no head 'dtp'; there are linear, attentive, convnext, dpt.*did you mean 'dpt'",
+        ),
         ("depth-estimation", None, "mask2former", "depth-estimation has no head 'mask2former'"),
         ("depth-estimation", 3, None, "num_labels=3 makes no sense for depth-estimation"),
         ("semantic-segmentation", None, None, "semantic-segmentation needs num_labels"),
@@ -77,9 +83,8 @@ def test_learnt_positions_of_another_grid_are_resampled_not_refused():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("resnet18", "timm has no vision transformer 'resnet18' for images of any size"),
-        ("swin_tiny_patch4_window7_224", "is a SwinTransformer; the heads read timm's VisionTransformer only"),
-        ("vit_tiny_patch16_2244", "Unknown model"),
+        ("beit_base_patch16_224", "this Beit takes images of one size only"),
+        ("vit_tiny_patch16_2244", "Unknown model.*did you mean 'vit_tiny_patch16_224'"),
     ],
 )
 def test_other_networks_of_timm_are_refused(name: str, message: str):
@@ -97,6 +102,14 @@ def test_a_network_for_one_size_is_refused():
 
 
 def test_every_head_has_a_name():
-    assert heads_of("semantic-segmentation") == ("linear", "convnext", "dpt", "decoder", "upernet", "mask2former")
-    assert heads_of("depth-estimation") == ("linear", "convnext", "dpt", "mim-depth")
+    assert heads_of("semantic-segmentation") == (
+        "linear",
+        "attentive",
+        "convnext",
+        "dpt",
+        "decoder",
+        "upernet",
+        "mask2former",
+    )
+    assert heads_of("depth-estimation") == ("linear", "attentive", "convnext", "dpt", "mim-depth")
     assert heads_of("instance-segmentation") == ("mask-rcnn",)

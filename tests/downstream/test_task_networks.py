@@ -8,6 +8,7 @@ from task_networks import CLASSES, CONVNEXT, HEADS, batch, network, pictures, ta
 from tiny import tiny_card
 from torch.nn import functional
 
+import rgbd3d
 from rgbd3d.downstream.base import TaskNetwork
 from rgbd3d.downstream.depth import DepthNetwork
 from rgbd3d.downstream.heads import reading
@@ -265,3 +266,12 @@ def test_sections_know_the_names_of_the_classes():
     unknown = SemanticSegmentation(labels="nyu41", head=CONVNEXT)
     with pytest.raises(ValueError, match="nyu41"):
         task_sections(task_card("semantic-segmentation", objective=unknown))
+
+
+@pytest.mark.parametrize("head", ["convnext", "linear"])
+def test_depth_starts_at_the_typical_one(head: str):
+    """On a trained backbone, whose raw features are large: the first steps are not spent on coming back."""
+    torch.manual_seed(0)
+    model = rgbd3d.create_model("mask3d-vitt-synthrooms", task="depth-estimation", head=head, pretrained=True)
+    metres = model.network.predict(pictures((90, 120)))
+    assert (metres / model.network.objective.typical).log().abs().max() < 0.2

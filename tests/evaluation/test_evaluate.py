@@ -3,6 +3,7 @@
 import json
 import statistics
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.sources import open_source
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.evaluation.compare import compare
-from rgbd3d.evaluation.evaluate import evaluate, result_file
+from rgbd3d.evaluation.evaluate import evaluate, result_file, score_models
 from rgbd3d.evaluation.models import check_fits, check_same_recipe
 from rgbd3d.evaluation.protocols import PROTOCOLS, find_protocol
 from rgbd3d.evaluation.protocols_scored import find_scored
@@ -112,6 +113,10 @@ def test_numbers_are_those_of_the_network(rooms, tmp_path):
     assert full.command.endswith("--full-size")
     assert full.runs == result.runs  # the frames have the card's size
     assert (result.facts["input"], full.facts["input"]) == ("image size of the card", "own size, rounded to the patch")
+    windows = replace(find_scored(DEPTH), windows=2)
+    squares = score(windows, source, partial(network.predict, size="height")).compute()
+    assert score_models([model], windows, rooms, device="cpu").runs == (squares,)
+    assert squares != score(windows, source, network.predict).compute()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "rooms"], "nothing is written"
 
 

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from made_up_frames import MadeUpFrames
+from tiny_tasks import sections
 
+from rgbd3d.downstream.network import build_task_network
 from rgbd3d.evaluation.protocols_depth import DEPTH_PROTOCOLS
 from rgbd3d.evaluation.score import score
 
@@ -95,8 +98,20 @@ def test_eigen_scores_its_range_alone(value, counted):
 
 def test_eigen_says_what_the_network_sees():
     facts = BY_NAME["nyuv2-depth/eigen"].facts()
-    assert facts["augmentation"] == "mirror image and 2 square windows, each resized to the input"
-    assert facts["input"] == "image size of the card"
+    assert facts["augmentation"] == "mirror image and 2 square windows"
+    assert facts["input"] == "image height of the card with the aspect of what is shown, rounded to the patch"
+    assert BY_NAME["synthrooms-depth/full"].facts()["input"] == "image size of the card"
+
+
+def test_networks_see_the_windows_of_eigen_as_squares():
+    """MIM-Depth feeds two squares of 480 x 480; a card of 32 x 48 pixels is as high as they are wide."""
+    network = build_task_network(sections("depth-convnext"))
+    seen = []
+    network.register_forward_pre_hook(lambda module, images: seen.append(tuple(images[0].shape)))
+    protocol = BY_NAME["nyuv2-depth/eigen"]
+    predict = partial(network.predict, size=protocol.input_size)
+    assert protocol.predict(predict, torch.zeros(2, 3, *SIZE, dtype=torch.uint8)).shape == (2, 1, *SIZE)
+    assert seen == [(8, 3, 32, 32)]
 
 
 def test_eigen_limits_predictions():

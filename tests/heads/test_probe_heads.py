@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rgbd3d.heads.attentive import AttentiveHead
+from rgbd3d.backbones.positions import sincos_2d
+from rgbd3d.heads.attentive import AttentiveHead, DenseAttentiveHead
 from rgbd3d.heads.dense import DenseHead
 from rgbd3d.heads.linear import LinearHead
 
@@ -63,6 +64,36 @@ def test_attentive_head_finds_the_patch_that_matters():
 def test_attention_heads_divide_the_width():
     with pytest.raises(AssertionError, match="divisible by num_heads"):
         AttentiveHead(8, 2, heads=3)
+    with pytest.raises(ValueError, match="3 attention heads does not fit tokens of width 8"):
+        DenseAttentiveHead(8, 2, heads=3)
+
+
+def test_dense_attentive_head_is_the_formula():
+    torch.manual_seed(0)
+    head, features = DenseAttentiveHead(8, 3, heads=1), torch.randn(2, 8, 3, 5)
+    assert torch.equal(head([features]), torch.zeros(2, 3, 3, 5))
+    torch.nn.init.normal_(head.predict.weight)
+    tokens, places = F.layer_norm(features.flatten(2).transpose(1, 2), (8,)), sincos_2d(8, (3, 5))
+    query, key, value = head.attend.in_proj_weight.chunk(3)
+    weights = ((places @ query.T) @ ((tokens + places) @ key.T).transpose(1, 2) / 8**0.5).softmax(-1)
+    found = head.attend.out_proj(weights @ (tokens @ value.T))
+    expected = head.predict(F.layer_norm(tokens + found, (8,))).transpose(1, 2).unflatten(2, (3, 5))
+    torch.testing.assert_close(head([features]), expected)
+
+
+def test_dense_attentive_head_sees_other_patches_than_its_own():
+    """The class of every position stands in the top left patch alone, where a linear head cannot look."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    features, label = torch.randn(160, 8, 3, 4, generator=generator), torch.arange(160) % 2
+    features[:, 0, 0, 0] = 4.0 * (2 * label - 1)
+    head, labels = DenseAttentiveHead(8, 2, heads=1), label[:, None, None].expand(-1, 3, 4)
+    optimizer = torch.optim.AdamW(head.parameters(), 2e-2)
+    for _ in range(80):
+        optimizer.zero_grad()
+        F.cross_entropy(head([features[:120]]), labels[:120]).backward()
+        optimizer.step()
+    assert (head([features[120:]]).argmax(1) == labels[120:]).float().mean() > 0.9
 
 
 def test_dense_head_predicts_at_twice_the_grid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -29,7 +30,8 @@ class Constant(nn.Module):
         super().__init__()
         self.metres = nn.Parameter(torch.ones(1))
 
-    def predict(self, images):
+    def predict(self, images, size=None):
+        self.size = size
         return self.metres.detach().expand(len(images), 1, *images.shape[-2:])
 
 
@@ -50,6 +52,12 @@ def examine_at(exam: Examination, *metres: float) -> None:
         exam.examine(step)
 
 
+def save_checkpoint(exam: Examination, output: Path, step: int) -> None:
+    (output / f"checkpoint-{step}").mkdir()
+    arguments = TrainingArguments(output_dir=str(output), use_cpu=True)
+    exam.on_save(arguments, TrainerState(global_step=step), TrainerControl())
+
+
 def test_the_best_and_its_weights(source, tmp_path: Path):
     exam = examination(source, tmp_path)
     examine_at(exam, 9.0, 2.0, 2.0, 3.0)
@@ -64,21 +72,40 @@ def test_the_best_and_its_weights(source, tmp_path: Path):
     assert upwards.best is upwards.found[1]
 
 
-def test_a_number_that_is_none_is_the_worst(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_network_is_shown_what_the_protocol_asks_for(source, tmp_path: Path):
     exam = examination(source, tmp_path)
-    for step, value in enumerate((math.nan, 9.0, math.nan)):
-        found = SimpleNamespace(compute=lambda value=value: {"rmse": value})
+    exam.examine(0)
+    assert exam._network.size is None
+    exam.protocol = dataclasses.replace(exam.protocol, windows=2)
+    exam.examine(1)
+    assert exam._network.size == "height"
+
+
+@pytest.mark.parametrize("metric", ["rmse", "delta1"])
+def test_a_number_that_is_none_is_the_worst(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str):
+    """Also once it was written and read back: JSON has no NaN, and a line without it is one for every reader."""
+    exam = examination(source, tmp_path, metric)
+    for step, value in enumerate((math.nan, 9.0, math.inf)):
+        found = SimpleNamespace(compute=lambda value=value: {metric: value, "other": 1.0})
         monkeypatch.setattr(exam, "_score", lambda found=found: found)
         exam.examine(step)
     assert exam.best is exam.found[1]
+    text = (tmp_path / EVALUATIONS).read_text()
+    assert text.splitlines()[0] == f'{{"step": 0, "metrics": {{"{metric}": null, "other": 1.0}}}}'
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    save_checkpoint(exam, tmp_path, step=2)
+    later = examination(source, tmp_path, metric)
+    later.restore(tmp_path / "checkpoint-2")
+    assert later.best == exam.best
+    assert [math.isnan(found.metrics[metric]) for found in later.found] == [True, False, True]
+    assert (tmp_path / EVALUATIONS).read_text() == text
 
 
 def test_a_checkpoint_knows_it_all(source, tmp_path: Path):
     exam = examination(source, tmp_path)
     examine_at(exam, 9.0, 2.0, 3.0)
-    state, arguments = TrainerState(global_step=2), TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
-    (tmp_path / "checkpoint-2").mkdir()
-    exam.on_save(arguments, state, TrainerControl())
+    save_checkpoint(exam, tmp_path, step=2)
     later = examination(source, tmp_path)
     later.restore(tmp_path / "checkpoint-2")
     assert (later.found, later.best) == (exam.found, exam.best)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import tiny_run as tiny
 
-from rgbd3d.cards import Card, Data, Measured, Render, parse, with_overrides
+from rgbd3d import card_index, registry, zoo
+from rgbd3d.cards import Card, CardError, Data, License, Measured, Render, Start, parse, with_overrides
 from rgbd3d.strict_yaml import dump
-from rgbd3d.training.exported_card import NOT_STATED, Start, exported_card
+from rgbd3d.training.exported_card import NOT_STATED, Given, exported_card
 
 MEASURED = Measured(task="depth", dataset="d", protocol="p", metric="m", mean=1.0, seeds=1, command="rgbd3d evaluate")
 RENDERED = dataclasses.replace(
@@ -19,6 +21,9 @@ RENDERED = dataclasses.replace(
     departures=("Small.",),
     tolerance=0.1,
 )
+MAE_TERMS = registry.get_card("mae-vitb-imagenet").license.weights
+DIGEST = "0123456789abcdef" * 4
+FOLDER = Given(Start(digest=DIGEST, model="./runs/a/final"), "Apache-2.0")
 BROUGHT = dataclasses.replace(tiny.CARD, tolerance=0.1)
 
 
@@ -46,12 +51,48 @@ def test_overrides_that_name_other_data_have_unknown_terms():
     assert more.title != RENDERED.title
 
 
-def test_a_model_to_start_from_takes_the_place_of_init():
-    card = exported_card(RENDERED, RENDERED, None, start=Start("d1", "./runs/a/final"))
-    assert card.init == "./runs/a/final"
-    assert "Started from ./runs/a/final (digest d1) instead of random initialisation." in card.departures
-    own = exported_card(RENDERED, RENDERED, None, start=Start("d1", RENDERED.name))
-    assert own.init is None, "a card cannot start from itself"
+def test_weights_to_start_from_take_the_place_of_init():
+    card = exported_card(dataclasses.replace(RENDERED, init="mae-vitb-imagenet"), RENDERED, None, given=FOLDER)
+    assert (card.init, card.start) == (None, FOLDER.start)
+    assert card.starts_trained, "or `evaluate` would call it random initialisation"
+    assert "Started from ./runs/a/final instead of random initialisation." in card.departures
+    assert parse(dump(card)) == card
+    assert f"starts from  ./runs/a/final (digest {DIGEST})" in zoo.describe(card)
+    assert exported_card(card, card, None, given=FOLDER).start == FOLDER.start
+    with pytest.raises(CardError, match="init and start exclude each other"):
+        with_overrides(card, ["init=mae-vitb-imagenet"])
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_card_of_a_run_from_a_folder_can_be_registered_but_not_trained_without_it(tmp_path: Path):
+    card = dataclasses.replace(exported_card(tiny.CARD, tiny.CARD, None, given=FOLDER), name="mine")
+    (tmp_path / "mine.yaml").write_text(dump(card))
+    assert card_index.register(tmp_path) == ["mine"]
+    with pytest.raises(
+        registry.NoWeightsError, match=rf"mine started from \./runs/a/final \(digest {DIGEST}\).*--start"
+    ):
+        registry.initial_weights(registry.get_card("mine"))
+    assert registry.initial_weights(with_overrides(card, ["start=null"])) is None
+
+
+def test_terms_of_other_weights_to_start_from_are_added():
+    init = ("init=mae-vitb-imagenet",)
+    card = exported_card(RENDERED, with_overrides(RENDERED, init), None, init)
+    assert card.license.weights == f"Apache-2.0, and those of mae-vitb-imagenet it starts from: {MAE_TERMS}"
+    assert exported_card(card, card, None).license == card.license, "a recipe states the terms of its own init"
+    strict = exported_card(RENDERED, RENDERED, None, given=Given(FOLDER.start, "CC-BY-NC-4.0"))
+    assert strict.license.weights == "Apache-2.0, and those of ./runs/a/final it starts from: CC-BY-NC-4.0"
+    unknown = exported_card(RENDERED, RENDERED, None, given=Given(FOLDER.start))
+    assert unknown.license.weights == "Apache-2.0, and those of ./runs/a/final it starts from: not stated"
+    assert exported_card(RENDERED, RENDERED, None, given=FOLDER).license == RENDERED.license, "the same terms"
+
+
+def test_terms_of_the_start_outlive_data_without_terms():
+    terms = License(weights="CC-BY-NC-4.0", data="made up")
+    recipe = dataclasses.replace(RENDERED, init="mae-vitb-imagenet", license=terms)
+    card = exported_card(recipe, recipe, "/my/frames")
+    assert card.license.weights == f"{NOT_STATED}, and those of mae-vitb-imagenet it starts from: {MAE_TERMS}"
+    assert exported_card(card, card, "/my/frames") == card, "nothing is said twice"
 
 
 @pytest.mark.parametrize("overrides", [("train.seed=1",), ("train.seed=1", "train.max_steps=3")])
@@ -62,18 +103,24 @@ def test_seeds_are_no_departure(overrides: tuple[str, ...]):
 
 
 @pytest.mark.parametrize(
-    ("card", "data", "overrides", "start", "said"),
+    ("card", "data", "overrides", "given", "said"),
     [
         (RENDERED, None, ("train.max_steps=3", "init=null"), None, "train.max_steps=3, init=null"),
-        (RENDERED, None, (), Start("d1"), "Started from given weights (digest d1)"),
+        (
+            RENDERED,
+            None,
+            (),
+            Given(Start(digest=DIGEST)),
+            "Started from given weights instead of random initialisation",
+        ),
         (RENDERED, "/my/frames", (), None, "/my/frames"),
         (BROUGHT, "/my/copy", (), None, ""),
     ],
 )
 def test_what_was_promised_of_other_weights_is_left_out(
-    card: Card, data: str | None, overrides: tuple[str, ...], start: Start | None, said: str
+    card: Card, data: str | None, overrides: tuple[str, ...], given: Given | None, said: str
 ):
-    exported = exported_card(card, card, data, overrides, start)
+    exported = exported_card(card, card, data, overrides, given)
     assert (exported.tolerance, exported.measured) == (None, ())
     assert said in " ".join(exported.departures)
     assert parse(dump(exported)) == exported

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 from transformers import TrainingArguments
 
 import rgbd3d
-from rgbd3d.cards import CardError, dump, load_card
+from rgbd3d.cards import CardError, License, Start, dump, load_card
 from rgbd3d.cli import main
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
@@ -296,8 +297,22 @@ def test_starts_from_a_given_backbone(run: Path, data: Path, tmp_path: Path):
     assert all(torch.equal(exported[name], value) for name, value in given.items())
     card = load_card(tmp_path / "final" / "card.yaml")
     digest = json.loads((tmp_path / "train_state.json").read_text())["start_digest"]
-    assert card.init == str(start), "or `evaluate` would call it random initialisation"
-    assert f"Started from {start} (digest {digest}) instead of random initialisation." in card.departures
+    assert (card.init, card.start) == (None, Start(digest=digest, model=str(start)))
+    with pytest.raises(NoWeightsError, match="give it with `--start MODEL`"):
+        finetune(card, str(data), tmp_path / "again", device="cpu")
+
+
+def test_terms_of_the_start_are_in_the_card(run: Path, data: Path, tmp_path: Path):
+    start = shutil.copytree(run / "final", tmp_path / "start")
+    card = load_card(start / "card.yaml")
+    (start / "card.yaml").write_text(dump(dataclasses.replace(card, license=License(weights="MIT", data="made up"))))
+    terms = {}
+    for kind in ("stated", "unknown"):
+        finetune(DEPTH, str(data), tmp_path / kind, ("train.max_steps=1",), start=start, device="cpu")
+        terms[kind] = load_card(tmp_path / kind / "final" / "card.yaml").license.weights
+        (start / "card.yaml").unlink(missing_ok=True)
+    assert terms["stated"] == f"Apache-2.0, and those of {start} it starts from: MIT"
+    assert terms["unknown"] == f"Apache-2.0, and those of {start} it starts from: not stated"
 
 
 def test_the_command_line_tells_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

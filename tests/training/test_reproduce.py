@@ -8,31 +8,45 @@ from pathlib import Path
 
 import pytest
 import tiny_run as tiny
+import tiny_task
+from safetensors.torch import load_file
 
 from rgbd3d import card_index, registry
 from rgbd3d.cards import load_card
 from rgbd3d.strict_yaml import dump
+from rgbd3d.training import reproduce as reproduce_module
 from rgbd3d.training.curves import read_curve, write_curve
+from rgbd3d.training.finetune import finetune
 from rgbd3d.training.pretrain import pretrain
+from rgbd3d.training.publish import publish
 from rgbd3d.training.reproduce import Reproduction, reproduce
 
 NAME = tiny.CARD.name
+TASK = tiny.with_train(tiny_task.DEPTH, max_steps=3)
 
 
 @pytest.fixture
-def published(frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The loss curve of a card that was trained for three steps and is bundled with the package."""
-    cards, weights = tmp_path / "cards", tmp_path / "weights"
-    final = pretrain(tiny.CARD, str(frames), tmp_path / "run", ("train.max_steps=3",), device="cpu")
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with the card of a task, without weights."""
+    cards = tmp_path / "cards"
     (cards / "curves").mkdir(parents=True)
-    shutil.copytree(final, weights / NAME)
-    shutil.copy(final / "card.yaml", cards / f"{NAME}.yaml")
-    shutil.copy(tmp_path / "run" / "curve.txt", cards / "curves" / f"{NAME}.txt")
-    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", weights)
+    (cards / f"{TASK.name}.yaml").write_text(dump(TASK))
+    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(registry, "cards_folder", lambda: cards)
-    monkeypatch.setattr(card_index, "_known", lambda: {NAME: cards / f"{NAME}.yaml"})
+    monkeypatch.setattr(card_index, "_known", lambda: {path.stem: path for path in cards.glob("*.yaml")})
     card_index._load_named.cache_clear()
-    return cards / "curves" / f"{NAME}.txt"
+    return tmp_path
+
+
+@pytest.fixture
+def published(package: Path, frames: Path, tmp_path: Path) -> Path:
+    """The loss curve of a card that was trained for three steps and is bundled with the package."""
+    final = pretrain(tiny.CARD, str(frames), tmp_path / "run", ("train.max_steps=3",), device="cpu")
+    curve = package / "cards" / "curves" / f"{NAME}.txt"
+    shutil.copytree(final, package / "weights" / NAME)
+    shutil.copy(final / "card.yaml", package / "cards" / f"{NAME}.yaml")
+    shutil.copy(tmp_path / "run" / "curve.txt", curve)
+    return curve
 
 
 def test_the_same_machine_gives_the_same_bits(published: Path, frames: Path, tmp_path: Path):
@@ -57,6 +71,29 @@ def test_a_few_steps_need_a_published_curve(published: Path, frames: Path, tmp_p
     published.unlink()
     with pytest.raises(ValueError, match="no published loss curve"):
         reproduce(NAME, tmp_path / "again", data=str(frames), steps=1)
+
+
+def test_a_card_of_a_task(package: Path, tmp_path: Path):
+    """Weights are published in half precision; the losses of the first steps, and all of it, are the same again."""
+    data = str(tiny_task.write_frames(tmp_path / "data"))
+    finetune(TASK, data, tmp_path / "run", device="cpu")
+    publish(TASK.name, tmp_path / "run")
+    card_index._load_named.cache_clear()
+    curve = package / "cards" / "curves" / f"{TASK.name}.txt"
+    assert sorted(read_curve(curve)) == [1, 3]
+
+    first = reproduce(TASK.name, tmp_path / "again", data=data, steps=1, device="cpu")
+    assert (first.loss, first.weights, first.ok) == (0.0, None, True)
+    whole = reproduce(TASK.name, tmp_path / "again", data=data, device="cpu")
+    assert (whole.loss, whole.weights, whole.identical) == (0.0, 0.0, True)
+
+    write_curve({step: loss + 0.5 for step, loss in read_curve(curve).items()}, curve)
+    assert reproduce(TASK.name, tmp_path / "again", data=data, device="cpu").loss == pytest.approx(0.5)
+    weights = tmp_path / "again" / "final" / "model.safetensors"
+    changed = load_file(weights)
+    changed["head.predict.bias"] += 0.25
+    published = registry.create_model(TASK.name, pretrained=True).network.state_dict()
+    assert reproduce_module._weight_difference(changed, published) == pytest.approx(0.25, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rgbd3d.data.codec import DataError, decode_color, decode_labels
+from rgbd3d.data.codec import DataError, MissingDataError, decode_color, decode_labels
 from rgbd3d.data.label_spaces import lookup, synonyms, train_ids
 from rgbd3d.data.readers.base import LazyRow, Reader, Row, Unit
 from rgbd3d.data.readers.bounded import read_file, read_json
@@ -66,7 +66,7 @@ class ADE20KReader(Reader):
             for unit in numbered_units(folder.replace("/", "-"), split, folder, len(self._images(folder)))
         ]
         if not units:
-            raise DataError(
+            raise MissingDataError(
                 f"{self.raw}: no images in images/training or images/ADE/training; pass the folder "
                 "ADEChallengeData2016 or ADE20K_2021_17_01"
             )

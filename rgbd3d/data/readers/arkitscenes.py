@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rgbd3d.data.codec import DataError, decode_depth
+from rgbd3d.data.codec import DataError, MissingDataError, decode_depth
 from rgbd3d.data.readers.base import LazyRow, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.bounded import check_intrinsics, check_pose, list_folder, read_file, read_text
 
@@ -62,7 +62,7 @@ class ARKitScenesReader(Reader):
             if (path := _frames_folder(video) / _TRAJECTORY).is_file()
         ]
         if not units:
-            raise DataError(f"{self.raw}: no video has a {_TRAJECTORY}; download this asset too")
+            raise MissingDataError(f"{self.raw}: no video has a {_TRAJECTORY}; download this asset too")
         return units
 
     def read(self, unit: Unit) -> Iterator[LazyRow]:
@@ -94,7 +94,9 @@ def videos(raw: Path) -> list[tuple[str, Path]]:
         if folder.is_dir() and check_name(folder.name, raw / name)
     ]
     if not found:
-        raise DataError(f"{raw}: no folder 'Training' or 'Validation' with videos; pass the folder that holds them")
+        raise MissingDataError(
+            f"{raw}: no folder 'Training' or 'Validation' with videos; pass the folder that holds them"
+        )
     return found
 
 
@@ -120,7 +122,7 @@ def _file_names(folder: Path) -> set[str]:
     try:
         return {path.name for path in folder.iterdir()}
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error}); download this asset too") from error
+        raise MissingDataError(f"{folder}: cannot be listed ({error}); download this asset too") from error
 
 
 def _read_trajectory(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

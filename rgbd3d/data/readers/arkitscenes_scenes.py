@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import MissingDataError
 from rgbd3d.data.readers.arkitscenes import videos
 from rgbd3d.data.readers.base import LazyRow, Reader, Unit
 from rgbd3d.data.readers.mesh import read_mesh
@@ -37,7 +37,7 @@ class ARKitScenesScenesReader(Reader):
             Unit(name, split, str(mesh.relative_to(self.raw)), 1) for split, name, mesh in meshes if mesh.is_file()
         ]
         if not units:
-            raise DataError(f"{self.raw}: no video has a VIDEO_3dod_mesh.ply; download the asset 'mesh' too")
+            raise MissingDataError(f"{self.raw}: no video has a VIDEO_3dod_mesh.ply; download the asset 'mesh' too")
         return units
 
     def read(self, unit: Unit) -> Iterator[LazyRow]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.bounded import list_folder
 from rgbd3d.types import Kind
 
@@ -113,7 +113,7 @@ class Reader(ABC):
     def check_raw(self, raw: Path) -> None:
         """Refuses raw data that is not there; a reader of what lies elsewhere overrides this."""
         if not raw.exists():
-            raise DataError(f"{raw}: no such file or folder; it should hold the raw data")
+            raise MissingDataError(f"{raw}: no such file or folder; it should hold the raw data")
 
     @abstractmethod
     def units(self) -> list[Unit]:

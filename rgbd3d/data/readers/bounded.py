@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rgbd3d.data.codec import MAX_FILE_BYTES, DataError, FileBytes
+from rgbd3d.data.codec import MAX_FILE_BYTES, DataError, FileBytes, MissingDataError
 
 _RIGID_TOLERANCE = 0.02
 _FARTHEST_METRES = 1e5
@@ -27,7 +27,7 @@ def read_file(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """
     try:
         if not path.is_file():
-            raise DataError(f"{path}: no such file")
+            raise MissingDataError(f"{path}: no such file")
         if (size := path.stat().st_size) > limit:
             raise DataError(f"{path}: {size / 2**20:.0f} MiB, at most {limit / 2**20:.0f} MiB are expected")
         return FileBytes(path.read_bytes(), str(path))
@@ -69,7 +69,7 @@ def list_folder(path: Path) -> list[Path]:
     try:
         return sorted(path.iterdir())
     except OSError as error:
-        raise DataError(f"{path}: cannot be listed ({error})") from error
+        raise MissingDataError(f"{path}: cannot be listed ({error})") from error
 
 
 class BinaryFile:

@@ -33,7 +33,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rgbd3d.data.codec import MAX_DEPTH_METRES, DataError, decode_labels
+from rgbd3d.data.codec import MAX_DEPTH_METRES, DataError, MissingDataError, decode_labels
 from rgbd3d.data.label_spaces import lookup, train_ids
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit
 from rgbd3d.data.readers.bounded import check_intrinsics, read_file, read_json
@@ -60,7 +60,7 @@ class CityscapesReader(Reader):
         if _LABELS not in self._packages:
             self.label_space = None
         if self._packages & {_CAMERAS, _DISPARITIES} == {_DISPARITIES}:
-            raise DataError(
+            raise MissingDataError(
                 f"{raw / _CAMERAS}: no such folder; the disparities beside it are of no use without cameras"
             )
 
@@ -76,7 +76,9 @@ class CityscapesReader(Reader):
             for unit in numbered_units(city, split, source, len(self._frames(source)))
         ]
         if not units:
-            raise DataError(f"{images}: no pictures in {'/'.join(SPLITS)}/CITY; unpack leftImg8bit_trainvaltest.zip")
+            raise MissingDataError(
+                f"{images}: no pictures in {'/'.join(SPLITS)}/CITY; unpack leftImg8bit_trainvaltest.zip"
+            )
         return units
 
     def read(self, unit: Unit) -> Iterator[LazyRow]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.optional import need
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".webm"})
@@ -176,7 +176,7 @@ def _decode(path: Path) -> Iterator[_Picture]:
     """All pictures of a video, one at a time."""
     av = need("av", "videos")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise MissingDataError(f"{path}: no such file")
     limits = {"max_pixels": str(MAX_PIXELS), "codec_whitelist": ",".join(_DECODERS)}
     inputs = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file", "codec_whitelist": ",".join(_DECODERS)}
     number = 0

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from rgbd3d.data import codec
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.frame_folder import SATURATED, columns_of, decode_frame
 from rgbd3d.data.layouts import LABEL_SPACES, NO_FRAMES, Frame, find_segments, scene_name, segment_frames
 from rgbd3d.data.readers.base import Options, Row, split_folders
@@ -76,7 +76,7 @@ class FrameFolderReader(SequenceReader):
         found = {split: find_segments(top) for split, top in tops.items()}
         for split, top in tops.items():
             if not found[split]:
-                raise DataError(f"{top}: {NO_FRAMES}")
+                raise MissingDataError(f"{top}: {NO_FRAMES}")
         return found
 
     @cached_property

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit, split_folders
 from rgbd3d.data.readers.bounded import read_file
 from rgbd3d.data.readers.pictures import as_stored, list_folders, list_pictures, numbered_units
@@ -54,7 +54,9 @@ class ImageFolderReader(Reader):
             for unit in numbered_units(folder.name, split, self._source(folder), len(self._names(folder)))
         ]
         if not units:
-            raise DataError(f"{self.root}: no .jpg, .jpeg, .png or .webp files, nor in folders of a split or a class")
+            raise MissingDataError(
+                f"{self.root}: no .jpg, .jpeg, .png or .webp files, nor in folders of a split or a class"
+            )
         return units
 
     def read(self, unit: Unit) -> Iterator[LazyRow]:

@@ -23,7 +23,7 @@ import csv
 from functools import cached_property
 from pathlib import Path
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.bounded import read_text
 from rgbd3d.data.readers.image_folder import ImageFolderReader
 from rgbd3d.data.readers.pictures import list_folders
@@ -42,7 +42,9 @@ class ImageNetReader(ImageFolderReader):
         for candidate in _ROOTS:
             if (self.raw / candidate / "train").is_dir():
                 return self.raw / candidate
-        raise DataError(f"{self.raw}: no 'train' in it nor in {' or '.join(_ROOTS[:2])}; pass the folder of ILSVRC")
+        raise MissingDataError(
+            f"{self.raw}: no 'train' in it nor in {' or '.join(_ROOTS[:2])}; pass the folder of ILSVRC"
+        )
 
     def class_of(self, split: str, path: Path) -> int | None:
         """Class by folder; that of a flat `val` by the official solution."""
@@ -69,4 +71,6 @@ class ImageNetReader(ImageFolderReader):
                 except csv.Error as error:
                     raise DataError(f"{path}: not a table of comma-separated values ({error})") from error
                 return {row[0]: row[1].partition(" ")[0] for row in rows if len(row) == 2}
-        raise DataError(f"{self.root / 'val'}: no class folders, and no {_SOLUTION} in {self.raw} to tell the classes")
+        raise MissingDataError(
+            f"{self.root / 'val'}: no class folders, and no {_SOLUTION} in {self.raw} to tell the classes"
+        )

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.data.readers.base import Options
 from rgbd3d.data.readers.bounded import read_text
@@ -57,7 +57,7 @@ class KineticsReader(VideoListReader):
             return
         folders = {split: path for split in SPLITS if (path := self.raw / split).is_dir()}
         if not folders:
-            raise DataError(f"{self.raw}: none of train.csv, val.csv, test.csv and no folder train, val or test")
+            raise MissingDataError(f"{self.raw}: none of train.csv, val.csv, test.csv and no folder train, val or test")
         for split, path in folders.items():
             yield from self._from_folder(split, path)
 

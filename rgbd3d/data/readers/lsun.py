@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import MissingDataError
 from rgbd3d.data.readers.base import LazyRow, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.bounded import read_file
 from rgbd3d.data.readers.pictures import SUFFIXES, UNIT_ROWS, as_stored, list_folders, list_pictures, numbered_units
@@ -51,7 +51,7 @@ class LSUNReader(Reader):
             for unit in self._units_of(name, split)
         ]
         if not units:
-            raise DataError(
+            raise MissingDataError(
                 f"{self.raw}: no pictures in folders like bedroom_train or bedroom_val; export the databases with "
                 "`python data.py export DATABASE --out_dir FOLDER` of github.com/fyu/lsun"
             )

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.hdf5_rows import Rows, hdf5_errors
 from rgbd3d.data.readers.optional import need
 
@@ -41,7 +41,7 @@ class MatFile73:
         self.path = path
         self._h5py = need("h5py", "MATLAB 7.3 files")
         if not path.is_file():
-            raise DataError(f"{path}: no such file")
+            raise MissingDataError(f"{path}: no such file")
         with hdf5_errors(f"{path}, which should be of MATLAB 7.3"):
             self._file = self._h5py.File(path, "r")
 

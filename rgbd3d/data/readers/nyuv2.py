@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.label_spaces import lookup
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.hdf5_rows import Rows
@@ -62,7 +62,7 @@ class NyuV2Reader(Reader):
         super().__init__(raw, options)
         self._path = raw / LABELED if raw.is_dir() else raw
         if not self._path.is_file():
-            raise DataError(f"{self._path}: missing; {_WHERE_TO_GET}")
+            raise MissingDataError(f"{self._path}: missing; {_WHERE_TO_GET}")
 
     def units(self) -> list[Unit]:
         """Stretches of at most 64 frames of the training split, then of the test split."""
@@ -131,7 +131,7 @@ def official_split(folder: Path) -> dict[str, list[int]]:
     """
     path = folder / SPLITS
     if not path.is_file():
-        raise DataError(f"{path}: missing; it says which frames are for training; {_WHERE_TO_GET}")
+        raise MissingDataError(f"{path}: missing; it says which frames are for training; {_WHERE_TO_GET}")
     variables = load_mat(path, ("trainNdxs", "testNdxs"))
     split = {name: np.atleast_1d(variables[f"{name}Ndxs"]) for name in ("train", "test")}
     numbers = np.concatenate(list(split.values()))

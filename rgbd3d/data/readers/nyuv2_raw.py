@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.layouts import Frame
 from rgbd3d.data.readers.base import Row, check_name
 from rgbd3d.data.readers.bounded import list_folder
@@ -58,7 +58,7 @@ class NyuV2RawReader(SequenceReader):
         """The scenes, those for training first."""
         scenes = [self.raw] if _is_scene(self.raw) else [sub for sub in list_folder(self.raw) if _is_scene(sub)]
         if not scenes:
-            raise DataError(f"{self.raw}: no d-*.pgm files, and none in a folder below")
+            raise MissingDataError(f"{self.raw}: no d-*.pgm files, and none in a folder below")
         for split in ("train", "test"):
             for scene in scenes:
                 if (_room(scene.name) in self._test_rooms) == (split == "test"):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from rgbd3d.data import codec
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.label_spaces import lookup
 from rgbd3d.data.readers.base import Options, Row, check_name
 from rgbd3d.data.readers.bounded import read_file, read_text
@@ -52,7 +52,7 @@ class ORARReader(VideoListReader):
         """The videos of train.txt, val.txt and test.txt."""
         lists = {split: path for split in SPLITS if (path := self.raw / f"{split}.txt").is_file()}
         if not lists:
-            raise DataError(f"{self.raw}: none of train.txt, val.txt and test.txt, which name the videos")
+            raise MissingDataError(f"{self.raw}: none of train.txt, val.txt and test.txt, which name the videos")
         for split, path in lists.items():
             for line in filter(None, map(str.strip, read_text(path).splitlines())):
                 yield Video(split, check_name(line, path), self._source(line, path))
@@ -78,7 +78,7 @@ class ORARReader(VideoListReader):
         for suffix in sorted(VIDEO_SUFFIXES):
             if (self.raw / "videos" / f"{name}{suffix}").is_file():
                 return f"videos/{name}{suffix}"
-        raise DataError(f"{where}: there is no video videos/{name}{{{','.join(sorted(VIDEO_SUFFIXES))}}}")
+        raise MissingDataError(f"{where}: there is no video videos/{name}{{{','.join(sorted(VIDEO_SUFFIXES))}}}")
 
     def _depth(self, video: Video, clip: Clip, frames: Tensor) -> Tensor:
         maps = []

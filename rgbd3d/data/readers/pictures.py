@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from rgbd3d.data.codec import MAX_PIXELS, DataError, FileBytes
+from rgbd3d.data.codec import MAX_PIXELS, DataError, FileBytes, MissingDataError
 from rgbd3d.data.readers.base import Unit, check_name
 
 UNIT_ROWS = 500
@@ -45,7 +45,7 @@ def _list(folder: Path, folders: bool) -> list[str]:
                 entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir() == folders
             )
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error})") from error
+        raise MissingDataError(f"{folder}: cannot be listed ({error})") from error
 
 
 def numbered_units(name: str, split: str, source: str, count: int, rows: int = UNIT_ROWS) -> list[Unit]:

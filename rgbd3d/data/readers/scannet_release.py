@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.label_spaces import lookup
 from rgbd3d.data.readers.base import Options
 from rgbd3d.data.readers.bounded import list_folder, read_text
@@ -46,7 +46,9 @@ def find_scenes(raw: Path, holds: Callable[[Path], bool], what: str) -> list[tup
     folders = [raw / name for name in ("scans", "scans_test") if (raw / name).is_dir()] or [raw]
     found = [path for folder in folders for path in _scene_folders(folder) if holds(path)]
     if not found:
-        raise DataError(f"{raw}: no scene with {what}; looked for sceneNNNN_NN in {[str(path) for path in folders]}")
+        raise MissingDataError(
+            f"{raw}: no scene with {what}; looked for sceneNNNN_NN in {[str(path) for path in folders]}"
+        )
     names = [path.name for path in found]
     if len(set(names)) < len(names):
         raise DataError(f"{raw}: a scene is in `scans` and in `scans_test`")
@@ -72,7 +74,7 @@ def check_labelled(raw: Path, options: Options | None, labels: str) -> None:
         DataError: The options name a label space.
     """
     if options is not None and options.label_space is not None:
-        raise DataError(f"{raw}: {options.label_space} labels were asked for, but no scene has any: {labels}")
+        raise MissingDataError(f"{raw}: {options.label_space} labels were asked for, but no scene has any: {labels}")
 
 
 def find_beside(raw: Path, name: str) -> Path | None:
@@ -134,7 +136,9 @@ def _read_lists(raw: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for split, path in paths.items():
         if path is None:
-            raise DataError(f"{raw}: scannetv2_{split}.txt is missing beside the other split's list; put both there")
+            raise MissingDataError(
+                f"{raw}: scannetv2_{split}.txt is missing beside the other split's list; put both there"
+            )
         for name in read_text(path).split():
             if splits.setdefault(name, split) != split or not _SCENE.fullmatch(name):
                 raise DataError(f"{path}: {name[:80]!r} is no scene, or is in both lists")
@@ -145,7 +149,9 @@ def _read_categories(raw: Path) -> Iterator[tuple[int, str, int]]:
     """(Raw id, name, NYU40 id) of each line of the tsv."""
     path = find_beside(raw, LABELS)
     if path is None:
-        raise DataError(f"{raw}: there are labels but no {LABELS}; it comes with the ScanNet download, put it there")
+        raise MissingDataError(
+            f"{raw}: there are labels but no {LABELS}; it comes with the ScanNet download, put it there"
+        )
     rows = csv.DictReader(read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     number = 0
     for number, row in enumerate(rows, 2):

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from rgbd3d.data import codec
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.frame_folder import SATURATED
 from rgbd3d.data.layouts import Frame
 from rgbd3d.data.readers.base import Row
@@ -59,11 +59,11 @@ class SevenScenesReader(SequenceReader):
         """The sequences that the scenes' lists name: those of all "train" lists first."""
         scenes = [self.raw] if _is_scene(self.raw) else [sub for sub in list_folder(self.raw) if _is_scene(sub)]
         if not scenes:
-            raise DataError(f"{self.raw}: no TrainSplit.txt or TestSplit.txt, here or one folder down: no scene")
+            raise MissingDataError(f"{self.raw}: no TrainSplit.txt or TestSplit.txt, here or one folder down: no scene")
         for split, name in _SPLIT_LISTS.items():
             for scene in scenes:
                 if not (scene / name).is_file():
-                    raise DataError(f"{scene / name}: missing; it says which sequences are of split {split!r}")
+                    raise MissingDataError(f"{scene / name}: missing; it says which sequences are of split {split!r}")
                 for sequence in _listed_sequences(scene / name):
                     yield FrameSequence(_scene_id(scene / sequence), split, scene / sequence)
 
@@ -71,7 +71,7 @@ class SevenScenesReader(SequenceReader):
         """Frames of one sequence."""
         if not folder.is_dir():
             packed = folder.with_suffix(".zip").is_file()
-            raise DataError(f"{folder}: no such folder{f'; unpack {folder.name}.zip there' if packed else ''}")
+            raise MissingDataError(f"{folder}: no such folder{f'; unpack {folder.name}.zip there' if packed else ''}")
         return posed_frames(folder, _scene_id(folder))
 
     def row(self, frame: Frame) -> Row:

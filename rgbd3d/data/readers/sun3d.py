@@ -33,7 +33,7 @@ import numpy.typing as npt
 import torch
 
 from rgbd3d.data import codec
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.frame_folder import SATURATED
 from rgbd3d.data.layouts import Frame, read_intrinsics, scene_name
 from rgbd3d.data.readers.base import Row
@@ -70,7 +70,7 @@ class Sun3dReader(SequenceReader):
         """All sequences, those of "train" first."""
         found = [(_split(folder), _sequence_name(folder), folder) for folder in self._folders(self.raw, levels=2)]
         if not found:
-            raise DataError(
+            raise MissingDataError(
                 f"{self.raw}: neither SCENE/seq-01/frame-000000.color.png (3DMatch) nor PLACE/SEQUENCE/image and depth "
                 "(SUN3D)"
             )
@@ -81,7 +81,9 @@ class Sun3dReader(SequenceReader):
         """Frames of one sequence, in either form."""
         intrinsics = read_intrinsics(folder, of_color=True)
         if intrinsics is None:
-            raise DataError(f"{folder}: no intrinsics.txt in it, and no camera-intrinsics.txt in the folder above")
+            raise MissingDataError(
+                f"{folder}: no intrinsics.txt in it, and no camera-intrinsics.txt in the folder above"
+            )
         if _is_original(folder):
             return _original_frames(folder, intrinsics)
         return [replace(frame, intrinsics=intrinsics) for frame in posed_frames(folder, _sequence_name(folder))]

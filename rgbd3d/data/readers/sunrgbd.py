@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.bounded import check_intrinsics, read_file, read_text
 from rgbd3d.data.readers.pictures import numbered_units
@@ -64,11 +64,15 @@ class SunRgbdReader(Reader):
     def __init__(self, raw: Path, options: Options | None = None) -> None:
         super().__init__(raw, options)
         if not any((raw / _TREE / sensor).is_dir() for sensor in SENSORS):
-            raise DataError(f"{raw / _TREE}: no folder {' or '.join(SENSORS)} in it; unpack SUNRGBD.zip in {raw}")
+            raise MissingDataError(
+                f"{raw / _TREE}: no folder {' or '.join(SENSORS)} in it; unpack SUNRGBD.zip in {raw}"
+            )
         self._toolbox = Toolbox(raw / _TOOLBOX) if (raw / _TOOLBOX).is_dir() else None
         if self._toolbox is None:
             if options is not None and options.label_space is not None:
-                raise DataError(f"{raw / _TOOLBOX}: no such folder; the labels are in it: unpack SUNRGBDtoolbox.zip")
+                raise MissingDataError(
+                    f"{raw / _TOOLBOX}: no such folder; the labels are in it: unpack SUNRGBDtoolbox.zip"
+                )
             self.label_space = None
 
     def units(self) -> list[Unit]:
@@ -91,7 +95,7 @@ class SunRgbdReader(Reader):
         """Every k-th scene by split."""
         scenes = sorted(_find_scenes(self.raw / _TREE))
         if not scenes:
-            raise DataError(f"{self.raw / _TREE}: no scene, a folder with 'image' and 'depth', in it or below")
+            raise MissingDataError(f"{self.raw / _TREE}: no scene, a folder with 'image' and 'depth', in it or below")
         split_of = self._toolbox.read_split() if self._toolbox else dict.fromkeys(scenes, "train")
         if unknown := [scene for scene in scenes if scene not in split_of]:
             raise DataError(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.label_spaces import lookup, train_ids
 from rgbd3d.data.readers.matfile import load_mat
 from rgbd3d.data.readers.matfile73 import MatFile73
@@ -40,7 +40,7 @@ class Toolbox:
         self._labels = folder / "Metadata" / "SUNRGBD2Dseg.mat"
         for path in (self._split, self._order, self._labels):
             if not path.is_file():
-                raise DataError(f"{path}: no such file; SUNRGBDtoolbox.zip has it")
+                raise MissingDataError(f"{path}: no such file; SUNRGBDtoolbox.zip has it")
 
     def read_split(self) -> dict[str, str]:
         """Scene -> "train" or "test".

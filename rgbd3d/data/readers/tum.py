@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from rgbd3d.data import codec, tum_lists
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.layouts import Frame, read_intrinsics, scene_name, tum_frames
 from rgbd3d.data.readers.base import Row
 from rgbd3d.data.readers.bounded import list_folder, read_file
@@ -79,7 +79,9 @@ class TumReader(SequenceReader):
     def _folders(self) -> list[Path]:
         folders = [folder for folder in (self.raw, *list_folder(self.raw)) if (folder / "rgb.txt").is_file()]
         if not folders:
-            raise DataError(f"{self.raw}: no rgb.txt, here or one folder down; unpack the sequences' .tgz files there")
+            raise MissingDataError(
+                f"{self.raw}: no rgb.txt, here or one folder down; unpack the sequences' .tgz files there"
+            )
         return folders
 
     @cached_property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rgbd3d.data.codec import DataError
+from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.clips import Clip, Stretch, read_clips
 from rgbd3d.types import Kind
@@ -53,7 +53,7 @@ class VideoListReader(Reader):
             self._videos[video.split, video.name] = video
         if not any((raw / video.source).is_file() for video in self._videos.values()):
             first = next((raw / video.source for video in self._videos.values()), "nothing is listed")
-            raise DataError(f"{raw}: none of its {len(self._videos)} listed videos exists ({first})")
+            raise MissingDataError(f"{raw}: none of its {len(self._videos)} listed videos exists ({first})")
 
     @abstractmethod
     def listed(self) -> Iterator[Video]:

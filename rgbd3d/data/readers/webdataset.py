@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rgbd3d.data.codec import MAX_FILE_BYTES, DataError
+from rgbd3d.data.codec import MAX_FILE_BYTES, DataError, MissingDataError
 from rgbd3d.data.readers.base import LazyRow, Reader, Row, Unit, check_name
 from rgbd3d.data.readers.pictures import SUFFIXES, as_stored
 
@@ -49,7 +49,9 @@ class WebDatasetReader(Reader):
         """The shards of each split."""
         shards = [self.raw] if self.raw.is_file() else sorted([*self.raw.glob("*.tar"), *self.raw.glob("*/*.tar")])
         if not shards:
-            raise DataError(f"{self.raw}: no .tar files in it; compressed shards (.tar.gz) have to be unpacked to .tar")
+            raise MissingDataError(
+                f"{self.raw}: no .tar files in it; compressed shards (.tar.gz) have to be unpacked to .tar"
+            )
         units = [self._unit(shard) for shard in shards]
         return [unit for split in ("train", "val", "test") for unit in units if unit.split == split]
 

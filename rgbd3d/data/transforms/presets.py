@@ -137,6 +137,26 @@ def _multimae_depth_target() -> NormaliseDepth:
     return NormaliseDepth(mean=2070.7764 / values_per_metre, deviation=777.5723 / values_per_metre)
 
 
+# ---------------------------------------------------------------------------------------------------------- two-stage
+
+
+def progressive_semseg(size: Size = (640, 640)) -> Compose:
+    """Fine-tuning of the two-stage paper for segmentation on ScanNet and SUN RGB-D (FACTS.md §3.1, its Table 14).
+
+    Flip and Gaussian blur, and no jitter. The paper names neither strengths nor a change of scale: here each has p 0.5,
+    the blur is of 0.1..2 pixels as in `pri3d_pretrain`, and frames are padded to the size as in `multimae_semseg`.
+    """
+    return Compose(
+        [
+            _HALF_FLIPPED,
+            ResizeWithin(size),
+            RandomApply(GaussianBlur((0.1, 2.0)), 0.5),
+            PadTo(size, color=128),
+            Normalise(),
+        ]
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------- MIM-Depth
 
 
@@ -228,6 +248,7 @@ _PRESETS: dict[str, Callable[..., Compose]] = {
     "multimae-semseg-eval": multimae_semseg_eval,
     "multimae-depth": multimae_depth,
     "multimae-depth-eval": multimae_depth_eval,
+    "progressive-semseg": progressive_semseg,
     "mim-depth": mim_depth,
     "mim-depth-eval": mim_depth_eval,
     "pri3d": pri3d,

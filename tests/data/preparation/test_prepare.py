@@ -72,6 +72,16 @@ def test_resizing_keeps_depth_unmixed_and_intrinsics_right(raw, tmp_path):
     assert large["scene_id"] == small["scene_id"] == "scene1"
 
 
+def test_every_kth_frame_is_counted_as_it_was_recorded(raw, tmp_path):
+    prepare("frames", raw, tmp_path, Options(stride=2), workers=1)
+    whole, thinned = open_source(raw, every=4), open_source(tmp_path, every=4)
+    assert [frame["frame_id"] for frame in thinned] == [frame["frame_id"] for frame in whole]
+    assert len(open_source(tmp_path)) == len(open_source(raw, every=2)), "1 takes all there are"
+    assert len(open_source(tmp_path, every=2)) == len(open_source(tmp_path))
+    with pytest.raises(ValueError, match="holds one frame in 2 of its sequences, so one in 3 cannot be taken: prepare"):
+        open_source(tmp_path, every=3)
+
+
 def test_files_end_at_their_limit(raw, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "FILE_BYTES", 6000)
     prepare("frames", raw, tmp_path, workers=1)

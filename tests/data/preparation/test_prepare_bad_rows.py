@@ -104,3 +104,11 @@ def test_raw_data_that_are_not_the_data_set_say_what_is_needed(raw, tmp_path):
     with pytest.raises(DataError, match=rf"{raw}: (.|\n)*Needed for 7scenes: The unpacked scenes"):
         prepare("7scenes", raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_wrong_with_data_that_are_there_is_said_alone(damaged, tmp_path):
+    """To be told what the data set consists of helps nobody who has it."""
+    (damaged / "validation").mkdir()
+    with pytest.raises(DataError, match="are the same split") as caught:
+        prepare("frames", damaged, tmp_path / "out")
+    assert "Needed for" not in str(caught.value)

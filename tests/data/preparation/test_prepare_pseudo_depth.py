@@ -31,7 +31,7 @@ def prepare(raw: Path, out: Path, model: str) -> int:
 
 
 def test_prepared_photographs_have_the_models_depth(photographs: Path, tmp_path: Path):
-    folder, out = depth_anything(tmp_path / "estimator", "metric"), tmp_path / "out"
+    folder, out = depth_anything(tmp_path / "my estimator", "metric"), tmp_path / "out"
     assert prepare(photographs, out, str(folder)) == 0
     model, source = PseudoDepth(str(folder)), open_source(out)
     assert len(source) == len(PHOTOGRAPHS)
@@ -40,12 +40,12 @@ def test_prepared_photographs_have_the_models_depth(photographs: Path, tmp_path:
         # The model saw the picture before it became a JPEG.
         assert (sample["depth"] - model(sample["image"][None])[0]).abs().median() < 0.05
 
-    name = f"estimator@{model.revision}:metric"
+    name = f"my estimator@{model.revision}:metric"
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["settings"]["pseudo_depth"] == name
     card = (out / "README.md").read_text()
     assert f"**Depth was not measured.** It was estimated by `{name}`" in card
-    assert f"--pseudo-depth {name}" in card
+    assert f"--pseudo-depth '{name}'" in card, "it can be pasted into a shell"
 
 
 def test_the_stored_name_prepares_the_same(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

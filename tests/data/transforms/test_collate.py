@@ -45,7 +45,7 @@ def test_all_maps_move_together():
     assert torch.equal(batch["instance"][0], frame(0)["instance"].flip(-1))
 
 
-@pytest.mark.parametrize("name", ["multimae-semseg", "multimae-depth", "mim-depth", "pri3d"])
+@pytest.mark.parametrize("name", ["multimae-semseg", "multimae-depth", "progressive-semseg", "mim-depth", "pri3d"])
 def test_sets_of_the_papers_end_in_the_size_of_the_network(name):
     batch = transform_batch([frame(0), frame(1)], preset(name, SIZE), generator(0))
     assert batch["image"].shape == (2, 3, *SIZE)

@@ -19,6 +19,7 @@ SIZES = {
     "multimae-semseg-eval": (640, 640),
     "multimae-depth": (256, 256),
     "multimae-depth-eval": (256, 256),
+    "progressive-semseg": (640, 640),
     "mim-depth": (480, 480),
     "mim-depth-eval": (480, 640),
     "pri3d": (240, 320),
@@ -218,6 +219,20 @@ def test_sc_depth_zooms_up_to_15_per_cent_and_leaves_depth():
 def test_sc_depth_normalisation():
     out = T.preset("sc-depth-eval", (480, 640))(make_sample())
     torch.testing.assert_close(out["image"], (make_sample()["image"] / 255 - 0.45) / 0.225)
+
+
+# ----------------------------------------------------------------------------------------------------------- two-stage
+
+
+def test_progressive_semseg_flips_blurs_and_pads():
+    outs = outputs("progressive-semseg", 200)
+    assert all((out["semantic"][36:] == 255).all() and (out["semantic"][:36] < 40).all() for out in outs)
+    plain = T.Compose([T.ResizeWithin(SMALL), T.PadTo(SMALL, color=128), T.Normalise()])(make_sample(60, 80))
+    flipped = np.mean([is_flipped(out["image"][:, :36]) for out in outs])
+    untouched = np.mean([torch.equal(out["image"], plain["image"]) for out in outs])
+    assert flipped == pytest.approx(0.5, abs=0.1)
+    assert untouched == pytest.approx(0.25, abs=0.09), "neither flipped nor blurred"
+    assert not any(torch.equal(out["semantic"], plain["semantic"]) and is_flipped(out["image"]) for out in outs)
 
 
 # --------------------------------------------------------------------------------------------------------------- Pri3D
