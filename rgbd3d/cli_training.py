@@ -21,6 +21,7 @@ def add_commands(commands: Any) -> None:
         commands, "pretrain", _pretrain, "train a card by its recipe; the same command continues a stopped run"
     )
     _add_recipe(command)
+    _add_start(command)
     _add_run_options(command, "runs/NAME")
     command = add_command(
         commands, "finetune", _finetune, "train a card for its task and score it; the same command continues"
@@ -28,9 +29,7 @@ def add_commands(commands: Any) -> None:
     _add_recipe(command)
     command.add_argument("--seeds", nargs="+", type=not_negative, metavar="N", help="one run for each, in DIR/seed-N")
     other = command.add_mutually_exclusive_group()
-    other.add_argument(
-        "--start", metavar="MODEL", help="folder, Hub id or card to start from instead of the card's init"
-    )
+    _add_start(other)
     other.add_argument(
         "--backbone",
         metavar="[random:]LIBRARY:MODEL[@COMMIT]",
@@ -49,6 +48,12 @@ def _add_recipe(command: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="for example train.max_steps=100"
     )
     command.add_argument("--no-resume", action="store_true", help="refuse a folder that holds a run already")
+
+
+def _add_start(command: Any) -> None:
+    command.add_argument(
+        "--start", metavar="MODEL", help="folder, Hub id or card to start from instead of the card's init"
+    )
 
 
 def _add_run_options(command: argparse.ArgumentParser, output: str) -> None:
@@ -76,6 +81,7 @@ def _pretrain(options: argparse.Namespace) -> None:
         workers=options.workers,
         resume=not options.no_resume,
         device=options.device,
+        start=options.start,
     )
 
 

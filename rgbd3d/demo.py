@@ -24,6 +24,7 @@ from rgbd3d.cards import Augment, Card, own_backbone
 from rgbd3d.data.batch import denormalise_image, prepare
 from rgbd3d.data.sources import Source, open_source
 from rgbd3d.data.synthrooms.write import write_dataset
+from rgbd3d.demo_tasks import add_predictions
 from rgbd3d.evaluation import pictures, protocols
 from rgbd3d.evaluation.pretext import pretext_losses
 from rgbd3d.evaluation.transfer import final_features
@@ -112,6 +113,8 @@ def _demo(frames: str | None, output: Path, steps: int) -> Path:
     model = _method(registry.create_model(MODEL, "pretraining", pretrained=True))
     shown = np.linspace(0, len(data.held_out) - 1, SHOWN).round().astype(int).tolist()
     _show(report, model, card, [data.held_out[index] for index in shown])
+    height, width = card.backbone.image_size
+    add_predictions(report, data.held_out, shown, data.label_space, (SCALE * height, SCALE * width))
     folder, curve = _continue(card, data, output, steps, model)
     report.section("Pre-training continued", f"{steps} steps of {BATCH_SIZE} frames, from the checkpoint.")
     report.image_file(curve, "Loss of each step. A run this short shows that training works, not what it can reach.")

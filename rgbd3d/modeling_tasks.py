@@ -48,7 +48,7 @@ class RgbdForTask(RgbdPreTrainedModel):
             config.foreign = plain(particulars_of(network))  # so that it is saved, and built again offline
         self._wrap(network)
 
-    def predict(self, images: Tensor, size: tuple[int, int] | Literal["frame"] | None = None) -> Any:
+    def predict(self, images: Tensor, size: tuple[int, int] | Literal["frame", "height"] | None = None) -> Any:
         """Predicts for frames as they are, uint8 (B, 3, H, W); see `rgbd3d.downstream.base.TaskNetwork.predict`."""
         return self.model.predict(images, size)
 

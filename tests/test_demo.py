@@ -14,6 +14,7 @@ from transformers.utils import logging
 from rgbd3d import demo as module
 from rgbd3d.cli import _parser, main
 from rgbd3d.data.schema import encode_sample, write_shard
+from rgbd3d.demo_tasks import add_predictions
 from rgbd3d.evaluation import protocols
 
 
@@ -57,7 +58,9 @@ def test_rooms_then_given_frames_in_the_same_folder(tmp_path, capfd):
     losses = table(report)
     assert losses["checkpoint"] < losses["predicting each patch's mean"] < losses["untrained network"]
     assert math.isfinite(losses["after the short run"])
-    assert report.count("data:image/png;base64,") == 2
+    assert report.count("data:image/png;base64,") == 3
+    assert 0 < losses["depth within 25 % of the truth (%)"] < 100
+    assert 0 < losses["pixels with the right label (%)"] < 100
     assert sum(name.startswith(("rgbd3d.", "timm.", "AutoModel.")) for name in losses) == 3
 
     commands = next_commands(printed.out)
@@ -74,9 +77,31 @@ def test_rooms_then_given_frames_in_the_same_folder(tmp_path, capfd):
     capfd.readouterr()
     second = module.demo(str(frames), output, steps=2).read_text(encoding="utf-8")
     assert f"{module.SHOWN} frames of {frames}" in second
+    assert "Depth in metres" in second
+    assert "pixels with the right label" not in second, "the frames have no labels"
     commands = next_commands(capfd.readouterr().out)
     assert f"rgbd3d pretrain {module.MODEL} --data '{frames}' --output runs/mine" in commands
     assert not any("evaluate" in command for command in commands)
+
+
+def test_the_fine_tuned_models_are_better_than_a_guess(tmp_path):
+    """Of the same frames: one depth everywhere, and the most frequent class everywhere."""
+    from rgbd3d.data.synthrooms.render import render_scene
+    from rgbd3d.report import Report
+
+    samples = [sample for seed in (1, 2) for sample in render_scene(seed, frames=2, size=(120, 160))]
+    report = Report("predictions", "")
+    add_predictions(report, samples, [0, 3], "nyu40", (54, 72))
+    report.write(tmp_path / "report.html")
+    numbers = table((tmp_path / "report.html").read_text(encoding="utf-8"))
+    depth, labels = (
+        torch.cat([s["depth"].flatten() for s in samples]),
+        torch.cat([s["semantic"].flatten() for s in samples]),
+    )
+    ratio = depth[depth > 0] / depth[depth > 0].median()
+    assert numbers["depth within 25 % of the truth (%)"] > 100 * ((ratio < 1.25) & (ratio > 0.8)).float().mean()
+    counts = torch.bincount(labels[labels < 40])
+    assert numbers["pixels with the right label (%)"] > 100 * counts.max() / counts.sum()
 
 
 def test_frames_without_depth_are_refused(tmp_path):

@@ -2,6 +2,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,6 +48,17 @@ def frame():
 
 
 # -------------------------------------------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize(
+    "wish", [{"_attn_implementation": "someone/kernel"}, {"quantization_config": {"quant_method": "bitsandbytes"}}]
+)
+def test_a_folder_cannot_ask_for_other_code(card, tmp_path: Path, wish):
+    RgbdConfig(backbone=plain(card.backbone)).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wish))
+    with pytest.raises(ValueError, match=f"asks by {next(iter(wish))} for other code or arithmetic, which is refused"):
+        RgbdConfig.from_pretrained(tmp_path)
 
 
 def test_config_is_strict_and_takes_keywords_only(card):
@@ -248,6 +260,7 @@ def test_push_needs_a_card(saved):
 
 IMPORT_FIRST = """
 import sys
+from pathlib import Path
 import rgbd3d
 assert not {"torch", "transformers", "timm"} & set(sys.modules)
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
@@ -259,6 +272,7 @@ print(type(pipeline("image-feature-extraction", model=folder).model).__name__)
 
 IMPORT_LAST = """
 import sys
+from pathlib import Path
 from transformers import AutoImageProcessor, AutoModel
 import rgbd3d
 for auto in (AutoImageProcessor, AutoModel):
@@ -267,6 +281,7 @@ for auto in (AutoImageProcessor, AutoModel):
 
 REMOTE_CODE = """
 import sys
+from pathlib import Path
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForPreTraining
 auto, subfolder = {"AutoModelForPreTraining": (AutoModelForPreTraining, "pretraining")}.get(sys.argv[2], (None, ""))
 auto = auto or globals()[sys.argv[2]]

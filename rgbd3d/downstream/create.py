@@ -11,9 +11,8 @@ from torch import nn
 from rgbd3d.downstream.base import Preprocessing, Size, TaskNetwork
 from rgbd3d.downstream.defaults import default_objective, unnamed_classes
 from rgbd3d.downstream.foreign import build_foreign, foreign_weights, section_of
-from rgbd3d.downstream.levels import levels_of
+from rgbd3d.downstream.levels import levels_of, require_any_size
 from rgbd3d.downstream.network import attach_head
-from rgbd3d.downstream.timm_backbones import build_timm, require_any_size
 
 
 def create_task_model(
@@ -44,36 +43,33 @@ def create_task_model(
 
 
 def create_timm_model(
-    backbone: str | nn.Module,
+    backbone: nn.Module,
     task: str,
     *,
     num_labels: int | None = None,
     head: str | None = None,
     image_size: Size | None = None,
-    pretrained: bool = False,
 ) -> TaskNetwork:
-    """Puts a new head on a network of timm that timm itself loads, or that was built before.
+    """Puts a new head on a network of timm that was built before; `create_task_model` takes names.
 
     Args:
-        backbone: timm's name of it, or the model itself, which is used, not copied, and has to take images of any
-            size (`dynamic_img_size=True`).
+        backbone: Is used, not copied, and has to take images of any size (`dynamic_img_size=True`).
         task: As in `create_task_model`.
         num_labels: Number of classes; none for depth.
         head: As there.
         image_size: (height, width) that it is trained at, multiples of the patch; by default timm's of the backbone.
-        pretrained: Load timm's weights of a backbone that is given by name. The head is new either way.
 
     Raises:
-        ValueError: No such model or task, a model that gives no feature maps or takes images of one size only, a head
-            or size that does not fit, or no weights although they were asked for.
+        ValueError: No such task, a model that gives no feature maps or takes images of one size only, or a head or
+            size that does not fit.
     """
-    network: Any = build_timm(backbone, pretrained=pretrained) if isinstance(backbone, str) else backbone
-    require_any_size(network)
+    network: Any = backbone
     config = timm.data.resolve_model_data_config(network)
     height, width = config["input_size"][1:] if image_size is None else image_size
     stride = levels_of(network)[-1].stride
     if height % stride or width % stride:
         raise ValueError(f"image_size ({height}, {width}) should be a multiple of the patch ({stride}, {stride})")
+    require_any_size(network, (height, width))
     return _with_head(network, Preprocessing((height, width), config["mean"], config["std"]), task, num_labels, head)
 
 

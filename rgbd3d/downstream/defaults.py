@@ -33,7 +33,7 @@ _DEFAULT_HEADS = {"semantic-segmentation": "convnext", "depth-estimation": "dpt"
 
 _BUILDERS: dict[str, Callable[[int], object]] = {
     "linear": lambda dim: Linear(name="linear"),
-    "attentive": lambda dim: Attentive(name="attentive", heads=max(dim // 64, 1)),
+    "attentive": lambda dim: Attentive(name="attentive", heads=_attention_heads(dim)),
     "convnext": lambda dim: ConvNeXt(name="convnext", width=dim // 2),
     "dpt": lambda dim: DPT(name="dpt", level_dims=(dim // 8, dim // 4, dim // 2, dim), feature_dim=_third(dim)),
     "mim-depth": lambda dim: MIMDepth(name="mim-depth"),
@@ -108,6 +108,11 @@ def _head(name: str, dim: int, decoder: objectives.Decoder | None) -> typing.Any
             "the head 'decoder' is that of a pre-trained model of this library, which this backbone is not"
         )
     return PretrainedDecoder(name="decoder", decoder=decoder)
+
+
+def _attention_heads(dim: int) -> int:
+    """12 of 768: the most heads of 64 channels or more that divide the width."""
+    return max(heads for heads in range(1, max(dim // 64, 1) + 1) if dim % heads == 0)
 
 
 def _third(dim: int, multiple: int = 8) -> int:

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from rgbd3d.cards import Card, ForeignBackbone, License, Weights
 from rgbd3d.downstream import timm_backbones, transformers_backbones
 from rgbd3d.downstream.base import Size
-from rgbd3d.downstream.levels import levels_of
+from rgbd3d.downstream.levels import levels_of, require_any_size
 from rgbd3d.downstream.sections import Particulars
 from rgbd3d.hub import resolve_revision, snapshot
+
+NOT_KNOWN = "not stated"
+"""Stands for the terms of weights of which nobody says them."""
 
 _log = logging.getLogger(__name__)
 _SPEC = re.compile(r"(?P<random>random:)?(?P<library>timm|transformers):(?P<model>[^@]+)(@(?P<revision>[0-9a-f]{40}))?")
@@ -33,20 +36,27 @@ def on_backbone(card: Card, spec: str) -> Card:
             then pins; `random:` leaves the weights there.
 
     Raises:
-        ValueError: A card of pre-training, a spec of another form, or no such model, or one that does not fit.
+        ValueError: A card of pre-training, or one that is on such a backbone already; a spec of another form, or no
+            such model, or one that does not fit.
         HubError: The Hub cannot be asked, or has no such repository.
     """
     if card.task is None:
         raise ValueError(f"{card.name} is a recipe of pre-training; a backbone of another library is only fine-tuned")
+    if isinstance(card.backbone, ForeignBackbone):  # its terms and departures are those of that backbone
+        raise ValueError(
+            f"{card.name} is on a backbone of another library already, {card.backbone.label}: take the recipe that it "
+            "was made from"
+        )
     section = section_of(spec, card.backbone.image_size)
     if section.image_size != card.backbone.image_size:
         _log.warning("%s sees images of %s instead of %s", section.label, section.image_size, card.backbone.image_size)
-    terms = f"{card.license.weights}, and those of {section.label} it starts from: not stated"
+    terms = with_terms_of(card.license.weights, section.label, terms_of(section))
     return replace(
         card,
         name=re.sub(r"[^a-z0-9._-]+", "-", f"{section.label}.{card.task}-{card.data.source}".lower()),
         title=f"{section.label}, fine-tuned by the recipe of {card.name}",
         method=None,
+        paper=f"Recipe of: {card.paper}",
         backbone=section,
         init=None,
         start=None,
@@ -57,6 +67,24 @@ def on_backbone(card: Card, spec: str) -> Card:
         departures=(*card.departures, f"The recipe of {card.name} on another backbone, {section.spec}."),
         tolerance=None,
     )
+
+
+def terms_of(section: ForeignBackbone) -> str:
+    """The terms of the weights that a section pins, as far as its library states them."""
+    stated = timm_backbones.license_of(section.model) if section.library == "timm" else None
+    return stated or NOT_KNOWN
+
+
+def with_terms_of(own: str, start: str, terms: str) -> str:
+    """The terms of weights, and of those that they were trained from where these are others.
+
+    Args:
+        own: Terms without those of the start, or with them: nothing is said twice.
+        start: Name of what they were trained from.
+        terms: Of that.
+    """
+    more = f", and those of {start} it starts from: {terms}"
+    return own if terms == own or more in own else own + more
 
 
 def section_of(spec: str, image_size: Size) -> ForeignBackbone:
@@ -92,6 +120,7 @@ def section_of(spec: str, image_size: Size) -> ForeignBackbone:
     with torch.device("meta"):
         network, known = _build(section, None)
     height, width = (max(round(side / known.stride), 1) * known.stride for side in image_size)
+    require_any_size(network, (height, width))
     return replace(section, image_size=(height, width), parameters=_parameters(network))
 
 
@@ -103,21 +132,24 @@ def build_foreign(section: ForeignBackbone, known: Particulars | None = None) ->
         known: What was known when it was built before; then nothing is asked of the Hub.
 
     Raises:
-        ValueError: The library has no such network, builds another one today, or it does not fit the image size.
+        ValueError: The library has no such network, builds another one today, or it does not fit the image size or
+            takes images of one size only.
         HubError: The Hub does not give its configuration.
     """
-    network, known = _build(section, known)
+    network, particulars = _build(section, known)
     if (found := _parameters(network)) != section.parameters:
         raise ValueError(
             f"{section.label} has {found} parameters, not {section.parameters} as the card says: it is another "
             f"network, or another version of {section.library}"
         )
-    if section.image_size[0] % known.stride or section.image_size[1] % known.stride:
+    if section.image_size[0] % particulars.stride or section.image_size[1] % particulars.stride:
         raise ValueError(
-            f"{section.label} takes images whose height and width are multiples of {known.stride}, not "
+            f"{section.label} takes images whose height and width are multiples of {particulars.stride}, not "
             f"{section.image_size}: set backbone.image_size"
         )
-    return network, known
+    if known is None:
+        require_any_size(network, section.image_size)
+    return network, particulars
 
 
 def foreign_weights(section: ForeignBackbone) -> dict[str, Tensor]:
@@ -146,12 +178,13 @@ def _build(section: ForeignBackbone, known: Particulars | None) -> tuple[nn.Modu
         network, config = timm_backbones.build_timm(section.model), None
         mean, std = (known.mean, known.std) if known else timm_backbones.normalisation(section.model)
     elif known is not None:
-        network, config = transformers_backbones.build_transformers(known.config or {}), known.config
+        config = known.config
+        network = transformers_backbones.build_transformers(config or {}, "foreign.config of config.json")
         mean, std = known.mean, known.std
     else:
         folder = _transformers_folder(section, transformers_backbones.CONFIG_FILES)
         config = transformers_backbones.read_config(folder)
-        network = transformers_backbones.build_transformers(config)
+        network = transformers_backbones.build_transformers(config, str(folder / "config.json"))
         mean, std = transformers_backbones.read_normalisation(folder)
     return network, Particulars(mean, std, levels_of(network)[-1].stride, config)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers.backbone_utils import BackboneMixin
 
@@ -77,6 +80,40 @@ def read_levels(
                 f"{tuple(image.shape[-2:])}, not {expected}: the heads do not fit such maps"
             )
     return found
+
+
+def require_any_size(backbone: nn.Module, image_size: tuple[int, int]) -> None:
+    """Refuses a backbone that takes images of one size only, or whose maps are not those that it describes.
+
+    It reads two sizes with tensors that have a shape but no values; the backbone itself is left as it is.
+
+    Args:
+        backbone: Of timm or transformers.
+        image_size: (height, width), multiples of its coarsest stride.
+
+    Raises:
+        ValueError: Says what to do.
+    """
+    levels = levels_of(backbone)
+    height, width = image_size
+    for size in (image_size, (height + levels[-1].stride, width)):
+        try:
+            with torch.no_grad():
+                image = torch.empty(1, 3, *size, device="meta")
+                read_levels(_without_values(backbone), levels, image, range(len(levels)), normed=False)
+        except Exception as error:  # each architecture fails in its own way
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{type(backbone).__name__} cannot read images of {size} ({reason}): take another network or, if timm "
+                "built it for one size only, build it with dynamic_img_size=True"
+            ) from error
+
+
+def _without_values(backbone: nn.Module) -> nn.Module:
+    """A copy for inference whose tensors have a shape but no values."""
+    kept = [value for module in backbone.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    tensors = chain(backbone.parameters(), backbone.buffers(), kept)
+    return deepcopy(backbone, {id(tensor): tensor.to("meta") for tensor in tensors}).eval()
 
 
 def _timm_levels(backbone: nn.Module) -> tuple[Level, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -52,13 +53,22 @@ def initial_network(card: Card) -> TaskNetwork:
     return network
 
 
-def load_start(network: TaskNetwork, state: Mapping[str, Tensor], card: Card, start: str) -> None:
+class HasBackbone(Protocol):
+    """The network of a card: backbone and head, or a method of pre-training."""
+
+    backbone: Any
+
+    def load_backbone(self, state: Any) -> None:
+        """Takes weights with timm's names."""
+
+
+def load_start(network: HasBackbone, state: Mapping[str, Tensor], card: Card, start: str) -> None:
     """Starts the backbone of a card's network from trained weights.
 
     Args:
         network: Of the card.
         state: Weights of a backbone, with timm's names.
-        card: Fine-tuned.
+        card: Whose network it is.
         start: Name of the model whose backbone it is.
 
     Raises:

@@ -1,8 +1,7 @@
-"""Backbones of timm: networks for images of any size, and their weights from pinned safetensors files."""
+"""Backbones of timm: networks, and their weights from pinned safetensors files."""
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ WEIGHT_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
 
 def build_timm(name: str, **arguments: Any) -> nn.Module:
-    """The network of a name, without classifier unless `num_classes` is given, for images of any size.
+    """The network of a name, without classifier unless `num_classes` is given, for images of any size if it can.
 
     Args:
         name: timm's.
         **arguments: timm's.
 
     Raises:
-        ValueError: timm has none of that name, no weights although they were asked for, or it is for one size only.
+        ValueError: timm has none of that name, or no weights although they were asked for.
     """
     arguments = {"num_classes": 0, **arguments}
     try:
@@ -32,22 +31,7 @@ def build_timm(name: str, **arguments: Any) -> nn.Module:
     except RuntimeError as error:  # unknown, or without weights
         unknown = did_you_mean(name, timm.list_models()) if not timm.is_model(name) else ""
         raise ValueError(f"timm cannot build {name!r}: {error}{unknown}") from error
-    require_any_size(network)
     return network
-
-
-def require_any_size(network: nn.Module) -> None:
-    """Refuses a network of timm that takes images of one size only.
-
-    Raises:
-        ValueError: Says how to build it otherwise.
-    """
-    fixed = "img_size" in inspect.signature(type(network).__init__).parameters
-    if fixed and not getattr(network, "dynamic_img_size", False):
-        raise ValueError(
-            f"this {type(network).__name__} takes images of one size only; build it with dynamic_img_size=True, or "
-            "take another network if it knows no such argument"
-        )
 
 
 def full_name(name: str) -> str:
@@ -64,6 +48,11 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of pixels in 0..1 that timm's network of a name expects."""
     config = _pretrained(name)
     return tuple(config.mean), tuple(config.std)
+
+
+def license_of(name: str) -> str | None:
+    """The terms of timm's weights of a name, as timm states them; None if it does not."""
+    return _pretrained(name).license
 
 
 def repository_of(name: str) -> str:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, AutoConfig
+from transformers import MODEL_FOR_BACKBONE_MAPPING, AutoConfig
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 
-_NEW_NORMS = "hidden_states_norms."  # of each stage that AutoBackbone adds to some; they start as the identity
+# LayerNorms over the map of each stage, which the backbones of Swin and ConvNeXt have and the models in repositories do
+# not: they start with scale 1 and shift 0, which still normalises each pixel.
+_NEW_NORMS = "hidden_states_norms."
+
+_OTHER_CODE = ("auto_map", "quantization_config")
+_CHOICES_OF_CODE = ("attn_implementation", "experts_implementation")  # also with _ before and _internal behind
+_OWN_CODE = (None, "eager", "sdpa")
+
+_REMEDY = "take another commit, by @COMMIT, or another repository"
 
 Config = dict[str, Any]
 """What a config.json holds."""
@@ -23,12 +34,13 @@ def read_config(folder: Path) -> Config:
     """The configuration in a folder, complete, with the defaults of this version of transformers.
 
     Raises:
-        ValueError: It is missing, or transformers has no backbone of its kind.
+        ValueError: It is missing or broken, asks for code of others, or transformers has no backbone of its kind.
     """
-    values = _read(folder / "config.json")
-    config = _typed(values)
-    _class_of(config)
-    complete: Config = json.loads(config.to_json_string(use_diff=False))
+    file = folder / "config.json"
+    config = _typed(_read(file), str(file))
+    with _explained(str(file)), torch.device("meta"):
+        _class_of(config)(config)
+        complete: Config = json.loads(config.to_json_string(use_diff=False))
     return complete
 
 
@@ -38,23 +50,27 @@ def read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ..
     Raises:
         ValueError: The folder does not say them.
     """
-    values = _read(folder / "preprocessor_config.json")
-    found = tuple(tuple(map(float, values.get(name) or ())) for name in ("image_mean", "image_std"))
-    if any(len(numbers) != 3 for numbers in found):
-        raise ValueError(
-            f"{folder / 'preprocessor_config.json'} does not say image_mean and image_std of three channels"
-        )
-    return found[0], found[1]
+    file = folder / "preprocessor_config.json"
+    values = _read(file)
+    mean, std = _channels(values.get("image_mean")), _channels(values.get("image_std"))
+    if mean is None or std is None or min(std) <= 0:
+        raise ValueError(f"{file} does not say image_mean and image_std of three channels: {_REMEDY}")
+    return mean, std
 
 
-def build_transformers(config: Config) -> nn.Module:
+def build_transformers(config: Config, origin: str) -> nn.Module:
     """The backbone of a configuration with all of its stages, initialised from torch's global generator.
 
+    Args:
+        config: `read_config` gave it, or a stranger's folder holds it.
+        origin: Where it is from, for messages.
+
     Raises:
-        ValueError: transformers has no such backbone.
+        ValueError: transformers has no such backbone, or it asks for code of others.
     """
-    typed = _typed(config)
-    network: nn.Module = _class_of(typed)(typed)
+    typed = _typed(config, origin)
+    with _explained(origin):
+        network: nn.Module = _class_of(typed)(typed)
     # When transformers loads a model, it renames the weights of every network within, by its type, as repositories of
     # that type need it. In ours they have the names of the network already: without a type, nothing is renamed.
     typed.model_type = ""
@@ -69,7 +85,7 @@ def load_transformers(config: Config, folder: Path) -> dict[str, Tensor]:
     """
     if not any(folder.glob("model*.safetensors")):
         raise ValueError(f"{folder} has no model.safetensors: weights in other formats (pickles) are not loaded")
-    typed = _typed(config)
+    typed = _typed(config, str(folder / "config.json"))
     kind = _class_of(typed)
     network, found = kind.from_pretrained(
         str(folder), config=typed, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -85,32 +101,70 @@ def load_transformers(config: Config, folder: Path) -> dict[str, Tensor]:
 def _read(file: Path) -> Config:
     if not file.is_file():
         raise ValueError(f"{file.parent} has no {file.name}")
-    values = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is no JSON ({error}): {_REMEDY}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{file} is no JSON object")
+        raise ValueError(f"{file} is no JSON object: {_REMEDY}")
     return values
 
 
-def _typed(values: Config) -> Any:
+def _channels(values: Any) -> tuple[float, ...] | None:
+    """Three finite numbers; None if it is anything else."""
+    if not isinstance(values, list) or len(values) != 3 or not all(type(value) in (int, float) for value in values):
+        return None
+    return tuple(map(float, values)) if all(map(math.isfinite, values)) else None
+
+
+def _typed(values: Config, origin: str) -> Any:
     """Transformers' configuration object, for feature maps of all stages."""
+    _refuse_other_code(values, origin)
     kind = values.get("model_type")
     if kind == "timm_backbone":
-        raise ValueError("the repository only names a model of timm: give it as timm:NAME")
+        raise ValueError(f"{origin} only names a model of timm: give it as timm:NAME")
     try:
-        config: Any = type(AutoConfig.for_model(str(kind))).from_dict(values)
+        known = type(AutoConfig.for_model(str(kind)))
     except ValueError as error:
-        raise ValueError(f"transformers knows no model of type {kind!r}") from error
-    if not hasattr(config, "stage_names"):
-        raise ValueError(f"transformers has no backbone of type {kind!r} (AutoBackbone)")
-    config.out_indices = list(range(1, len(config.stage_names)))
-    if hasattr(config, "reshape_hidden_states"):
-        config.reshape_hidden_states = True
+        raise ValueError(f"{origin}: transformers knows no model of type {kind!r}") from error
+    if known not in MODEL_FOR_BACKBONE_MAPPING:
+        raise ValueError(f"{origin}: transformers has no backbone of type {kind!r} (AutoBackbone)")
+    with _explained(origin):
+        config: Any = known.from_dict(values)
+        config.out_indices = list(range(1, len(config.stage_names)))
+        if hasattr(config, "reshape_hidden_states"):
+            config.reshape_hidden_states = True
     return config
 
 
 def _class_of(config: Any) -> Any:
+    return MODEL_FOR_BACKBONE_MAPPING[type(config)]
+
+
+def _refuse_other_code(values: Any, origin: str) -> None:
+    """Refuses what makes transformers compute with other code than its own: a configuration is a stranger's.
+
+    A kernel, for example, is a compiled library, which transformers fetches from the Hub by the name that it is given.
+
+    Raises:
+        ValueError: Names the key, at whatever depth it stands.
+    """
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        choice = str(key).removeprefix("_").removesuffix("_internal") in _CHOICES_OF_CODE
+        if (key in _OTHER_CODE and value is not None) or (choice and value not in _OWN_CODE):
+            raise ValueError(
+                f"{origin} asks by {key} for code or arithmetic that is not transformers' own, which is refused: "
+                f"{str(value)[:80]!r}; take a repository without it"
+            )
+        if isinstance(value, dict | list):
+            _refuse_other_code(value, origin)
+
+
+@contextmanager
+def _explained(origin: str) -> Iterator[None]:
+    """Names the configuration where transformers fails on its values; that raises whatever happens to go wrong."""
     try:
-        with torch.device("meta"):
-            return type(AutoBackbone.from_config(config))
-    except ValueError as error:
-        raise ValueError(f"transformers has no backbone of type {config.model_type!r} (AutoBackbone)") from error
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"transformers cannot build the backbone of {origin} ({reason}): {_REMEDY}") from error

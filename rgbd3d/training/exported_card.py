@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rgbd3d import registry
-from rgbd3d.cards import Card, License, Start
+from rgbd3d.cards import Card, ForeignBackbone, License, Start
+from rgbd3d.downstream.foreign import NOT_KNOWN, terms_of, with_terms_of
 from rgbd3d.zoo import starts_from
 
 NOT_STATED = "not stated: trained on the user's own data; state its terms before publishing"
@@ -57,18 +58,19 @@ def exported_card(
     if given is not None:
         departures.append(f"Started from {given.start.name} instead of {starts_from(card)}.")
         own = replace(own, init=None, start=given.start)
-    if given is not None or own.init != recipe.init or own.license != recipe.license:
+    if starts_from(own) != starts_from(recipe) or own.license != recipe.license:
         own = replace(own, license=replace(own.license, weights=_with_terms_of_start(own, given)))
     return replace(own, departures=tuple(dict.fromkeys(departures)))  # a card of an earlier export says it already
 
 
 def _with_terms_of_start(card: Card, given: Given | None) -> str:
     """The terms of the weights, and of those that they were trained from where these are others."""
-    own = card.license.weights
     if given is not None:
-        name, terms = given.start.name, given.license or "not stated"
+        name, terms = given.start.name, given.license or NOT_KNOWN
+    elif isinstance(card.backbone, ForeignBackbone) and card.backbone.pretrained:
+        name, terms = card.backbone.label, terms_of(card.backbone)
     elif card.init is not None:
         name, terms = card.init, registry.get_card(card.init).license.weights
     else:
-        return own
-    return own if terms in own else f"{own}, and those of {name} it starts from: {terms}"
+        return card.license.weights
+    return with_terms_of(card.license.weights, name, terms)

@@ -6,15 +6,12 @@ import math
 import shlex
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
-from torch import nn
 
-from rgbd3d import registry
-from rgbd3d.cards import Card, Evaluation, ForeignBackbone, Measured, Start, with_overrides
+from rgbd3d.cards import Card, Evaluation, ForeignBackbone, Measured, with_overrides
 from rgbd3d.downstream.foreign import on_backbone
 from rgbd3d.downstream.network import TaskNetwork
 from rgbd3d.downstream.start import initial_network, load_decoder, load_start
@@ -26,7 +23,9 @@ from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.examination import Evaluated, Examination
 from rgbd3d.training.exported_card import Given, exported_card
 from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
+from rgbd3d.training.resume import Identity
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
+from rgbd3d.training.start import Loaded, open_start
 from rgbd3d.training.task_frames import TaskFrames, open_task_frames
 from rgbd3d.training.task_loss import TaskLoss
 
@@ -117,7 +116,8 @@ def finetune(
     augmentation(card)  # a wrong name is told before any frame is read
     if start is not None and isinstance(card.backbone, ForeignBackbone):
         raise ValueError(f"{card.backbone.label} brings its own weights: there can be no other model to start from")
-    loaded, given = (None, None) if start is None else _open_start(start, card)
+    takes_decoder = isinstance(getattr(card.objective, "head", None), PretrainedDecoder)
+    loaded = None if start is None else open_start(start, with_decoder=takes_decoder)
     call = _Call(
         original=original,
         card=card,
@@ -130,9 +130,8 @@ def finetune(
         device=device,
         start=start,
         loaded=loaded,
-        given=given,
         foreign=original.backbone.spec if backbone and isinstance(original.backbone, ForeignBackbone) else None,
-        foreign_digest=_foreign_digest(card),
+        brought=_brought(card),
         pace=pace or Pace(),
         recipe=recipe,
     )
@@ -142,14 +141,6 @@ def finetune(
             frames = open_task_frames(card, data)
         trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
         return _finish(call, frames, trained, args.device.type) if len(trained) == len(call.each_seed()) else None
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    """What a model to start from brings: its backbone and, for a head that is one, its decoder of pre-training."""
-
-    backbone: nn.Module
-    decoder: nn.Module | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +157,9 @@ class _Call:
     resume: bool
     device: Device
     start: str | Path | None
-    loaded: _Loaded | None  # of `start`
-    given: Given | None
+    loaded: Loaded | None  # of `start`
     foreign: str | None  # the backbone that was asked for, with its commit
-    foreign_digest: str | None  # of its weights
+    brought: Identity  # by it
     pace: Pace
     recipe: str
 
@@ -189,7 +179,12 @@ class _Call:
 
     @property
     def start_digest(self) -> str | None:
-        return self.foreign_digest if self.given is None else self.given.start.digest
+        return self.brought.get("start_digest") if self.given is None else self.given.start.digest
+
+    @property
+    def given(self) -> Given | None:
+        """What the exported card says of `start`."""
+        return None if self.loaded is None else self.loaded.given
 
     def command(self, seeds: Sequence[int] | None) -> str:
         """What to type to do it again, for some of the seeds; None if none were asked for."""
@@ -209,7 +204,7 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     args = training_arguments(card.train, folder, call.pace, call.device)
     args.max_steps = total_steps(card.train, len(frames.train))
     identity = run_identity(card, frames.train.digest(), call.start_digest, args.world_size)
-    identity["scored_digest"] = frames.scored.digest()
+    identity |= {"scored_digest": frames.scored.digest(), **call.brought}
     checkpoint = find_checkpoint(args, folder, identity, call.resume)
     run = Run(card, frames.train, args, folder, identity, checkpoint, call.workers, call.pace)
     record_start(run, call.data, overrides)
@@ -222,24 +217,18 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     return _export(run, network, examination, exported, call.command(None if call.seeds is None else [seed]))
 
 
-def _foreign_digest(card: Card) -> str | None:
-    """Digest of the weights that a backbone of another library brings."""
-    pretrained = isinstance(card.backbone, ForeignBackbone) and card.backbone.pretrained
-    return weights_digest(initial_network(card).backbone) if pretrained else None
+def _brought(card: Card) -> Identity:
+    """What another library decides about a run on its backbone: how pixels are normalised, and the weights' digest.
 
-
-def _open_start(name: str | Path, card: Card) -> tuple[_Loaded, Given]:
-    """What a card takes over of a pre-trained or of a fine-tuned model, and what to say of it."""
-    if isinstance(getattr(card.objective, "head", None), PretrainedDecoder):
-        model: Any = registry.from_pretrained(name, "pretraining")
-        source = model.method
-        loaded = _Loaded(source.backbone, source.decoder)
-    else:
-        model = registry.from_pretrained(name)
-        source = model.network.backbone if isinstance(model.network, TaskNetwork) else model.network
-        loaded = _Loaded(source, None)
-    terms = None if model.card is None else model.card.license.weights
-    return loaded, Given(Start(digest=weights_digest(source), model=str(name)), terms)
+    Raises:
+        ValueError: The backbone or the head does not fit, which is told before any frame is read.
+        HubError: The Hub does not give it.
+    """
+    if not isinstance(card.backbone, ForeignBackbone):
+        return {}
+    network = initial_network(card)
+    digest = weights_digest(network.backbone) if card.backbone.pretrained else None
+    return {"preprocessing": asdict(network.preprocessing), "start_digest": digest}
 
 
 def _initial_network(card: Card, call: _Call) -> TaskNetwork:

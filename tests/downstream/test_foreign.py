@@ -38,17 +38,18 @@ from transformers import (
 
 import rgbd3d
 from rgbd3d.backbones.drop_path import set_drop_path
-from rgbd3d.cards import CardError, ForeignBackbone, dump, parse, with_overrides
+from rgbd3d.cards import CardError, ForeignBackbone, License, dump, parse, with_overrides
 from rgbd3d.data.batch import normalise_image
 from rgbd3d.downstream.create import create_task_model
-from rgbd3d.downstream.foreign import build_foreign, foreign_weights, on_backbone, section_of
+from rgbd3d.downstream.foreign import build_foreign, foreign_weights, on_backbone, section_of, terms_of
 from rgbd3d.downstream.heads import build_head
-from rgbd3d.downstream.levels import Level, is_pyramid, levels_of, read_levels
+from rgbd3d.downstream.levels import Level, is_pyramid, levels_of, read_levels, require_any_size
 from rgbd3d.downstream.start import initial_network
 from rgbd3d.folder import save_pretrained_folder
 from rgbd3d.hub import HubError
 from rgbd3d.hub_verify import check_folder
 from rgbd3d.modeling import model_from_card
+from rgbd3d.modeling_tasks import RgbdForDepthEstimation
 from rgbd3d.strict_yaml import FieldError
 from rgbd3d.tasks import DPT, DepthEstimation, Mask2Former, PretrainedDecoder, SemanticSegmentation
 from rgbd3d.training.optim import layers_of
@@ -100,7 +101,8 @@ def test_the_newest_commit_is_pinned_and_reported(hub: LoopbackHub, tmp_path: Pa
         ("vit_tiny_patch16_224", "should look like timm:NAME"),
         ("timm:test_vit@main", "a commit of 40 hex digits"),
         ("random:timm:test_vot", "timm knows no model 'test_vot'; did you mean 'test_vit'"),
-        ("random:timm:beit_base_patch16_224", "this Beit takes images of one size only"),
+        ("random:timm:beit_base_patch16_224", r"Beit cannot read images of \(64, 96\) .* one size only"),
+        ("random:timm:levit_128", r"LevitDistilled cannot read images of \(64, 128\)"),
         ("random:timm:../secret", "timm knows no model"),
     ],
 )
@@ -133,12 +135,37 @@ def test_a_recipe_on_another_backbone():
 
 def test_trained_weights_bring_their_own_terms(hub: LoopbackHub, tmp_path: Path):
     publish_timm(hub, tmp_path / "timm")
-    card = on_backbone(task_card("depth-estimation"), f"timm:{VIT}")
+    recipe = task_card("depth-estimation", license=License(weights="MIT, not apache-2.0", data="made up"))
+    card = on_backbone(recipe, f"timm:{VIT}")
     assert card.starts_trained
-    assert card.license.weights.endswith(f", and those of timm:{VIT} it starts from: not stated")
+    assert card.license.weights == f"{recipe.license.weights}, and those of timm:{VIT} it starts from: apache-2.0"
     untrained = with_overrides(card, ["backbone.pretrained=false"])
     assert not untrained.starts_trained, "the baseline"
     assert initial_network(untrained).levels == initial_network(card).levels
+
+
+@pytest.mark.parametrize(
+    ("spec", "terms"),
+    [
+        (f"timm:convnextv2_tiny.fcmae_ft_in22k_in1k@{40 * 'a'}", "cc-by-nc-4.0"),
+        (f"timm:vit_small_patch14_dinov2.lvd142m@{40 * 'a'}", "apache-2.0"),
+        (f"timm:resnet50.bamboo@{40 * 'a'}", "not stated"),
+        (f"transformers:{DINO}@{40 * 'a'}", "not stated"),
+    ],
+)
+def test_the_terms_are_those_that_the_library_states(spec: str, terms: str):
+    library, model, revision = spec.replace("@", ":").split(":")
+    found = section(library=library, model=model, revision=revision, pretrained=True)
+    assert terms_of(found) == terms
+
+
+def test_a_recipe_is_moved_once():
+    """Or it would keep the terms and the departures of the first one."""
+    recipe = task_card("depth-estimation")
+    card = on_backbone(recipe, f"random:timm:{VIT}")
+    with pytest.raises(ValueError, match=f"on a backbone of another library already, timm:{VIT}: take the recipe"):
+        on_backbone(card, f"random:timm:{CONVNEXT}")
+    assert card.paper == f"Recipe of: {recipe.paper}"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +286,7 @@ def test_heads_on_a_hierarchical_backbone(head: str):
     scale = {"linear": 1, "attentive": 1, "convnext": 4, "dpt": 16, "upernet": 8}[head]
     with torch.no_grad():
         found = network.eval()(torch.zeros(2, 3, *SIZE))
-    assert found.shape == (2, 5, 2 * scale, 3 * scale) if head != "dpt" else (2, 5, *SIZE)
+    assert found.shape[2:] == (SIZE if head == "dpt" else (2 * scale, 3 * scale))
     assert network.predict(pictures((37, 55)), size="frame").shape == (2, 5, 37, 55)
 
 
@@ -351,6 +378,12 @@ def test_configurations_that_are_none(hub: LoopbackHub, tmp_path: Path):
     for values, message in (
         ({"model_type": "vit"}, r"no backbone of type 'vit' \(AutoBackbone\)"),
         ({"model_type": "nothing"}, "knows no model of type 'nothing'"),
+        ({**DINO_CONFIG.to_dict(), "hidden_size": "x"}, r"cannot build .*/config\.json .*'hidden_size' expected int"),
+        (
+            {**DINO_CONFIG.to_dict(), "num_hidden_layers": -1},
+            r"cannot build .*/config\.json \(ValueError: out_",
+        ),
+        ({**DINO_CONFIG.to_dict(), "hidden_act": "nothing"}, r"cannot build .*/config\.json \(KeyError: 'nothing'\)"),
         ({"model_type": "timm_backbone", "backbone": "resnet18"}, "only names a model of timm: give it as timm:NAME"),
         ([], "is no JSON object"),
     ):
@@ -358,12 +391,82 @@ def test_configurations_that_are_none(hub: LoopbackHub, tmp_path: Path):
         publish(hub, tmp_path / "dino", name=DINO)
         with pytest.raises(ValueError, match=message):
             section_of(f"transformers:{DINO}", SIZE)
+    (tmp_path / "dino" / "config.json").write_text("{")
+    publish(hub, tmp_path / "dino", name=DINO)
+    with pytest.raises(ValueError, match=r"/config\.json is no JSON .*take another commit"):
+        section_of(f"transformers:{DINO}", SIZE)
     shutil.copytree(tmp_path / "dino", tmp_path / "other")
     DINO_CONFIG.save_pretrained(tmp_path / "other")
     (tmp_path / "other" / "preprocessor_config.json").unlink()
     publish(hub, tmp_path / "other", name=DINO)
     with pytest.raises(ValueError, match=r"has no preprocessor_config\.json"):
         section_of(f"transformers:{DINO}", SIZE)
+
+
+KERNEL = {"_attn_implementation": "someone/kernel"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        KERNEL,
+        {"attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"": "someone/kernel"}},
+        {"_attn_implementation_internal": "someone/kernel"},
+        {"experts_implementation": "someone/kernel"},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+        {"auto_map": {"AutoBackbone": "someone--code.Backbone"}},
+        {"backbone_config": {"parts": [KERNEL]}},
+    ],
+)
+def test_a_configuration_that_asks_for_other_code(values: dict[str, Any], hub: LoopbackHub, tmp_path: Path):
+    publish_dino(hub, tmp_path / "dino")
+    (tmp_path / "dino" / "config.json").write_text(json.dumps({**DINO_CONFIG.to_dict(), **values}))
+    publish(hub, tmp_path / "dino", name=DINO)
+    with pytest.raises(ValueError, match=r"/config\.json asks by \w+ for code or arithmetic that is not transformers'"):
+        section_of(f"random:transformers:{DINO}", SIZE)
+
+
+def test_transformers_own_attention_may_be_asked_for(hub: LoopbackHub, tmp_path: Path):
+    publish_dino(hub, tmp_path / "dino")
+    harmless = {"_attn_implementation": "eager", "quantization_config": None}
+    (tmp_path / "dino" / "config.json").write_text(json.dumps({**DINO_CONFIG.to_dict(), **harmless}))
+    publish(hub, tmp_path / "dino", name=DINO)
+    assert section_of(f"random:transformers:{DINO}", SIZE).parameters > 0
+
+
+def test_a_saved_folder_that_asks_for_other_code(hub: LoopbackHub, tmp_path: Path):
+    publish_dino(hub, tmp_path / "dino")
+    card = on_backbone(task_card("depth-estimation"), f"random:transformers:{DINO}")
+    saved = save_pretrained_folder(initial_network(card), card, tmp_path / "saved")
+    values = json.loads((saved / "config.json").read_text())
+    values["foreign"]["config"] |= KERNEL
+    (saved / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"foreign\.config of config\.json asks by _attn_implementation"):
+        RgbdForDepthEstimation.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("mean", [0.5, [0.5], ["a", "b", "c"], [0.5, 0.5, float("nan")], None])
+def test_a_normalisation_that_is_none(mean: object, hub: LoopbackHub, tmp_path: Path):
+    publish_dino(hub, tmp_path / "dino")
+    for values in ({"image_mean": mean, "image_std": STD}, {"image_mean": MEAN, "image_std": [0.0, 1.0, 1.0]}):
+        (tmp_path / "dino" / "preprocessor_config.json").write_text(json.dumps(values))
+        publish(hub, tmp_path / "dino", name=DINO)
+        with pytest.raises(ValueError, match=r"preprocessor_config\.json does not say .*: take another commit"):
+            section_of(f"transformers:{DINO}", SIZE)
+
+
+def test_networks_are_tried_on_two_sizes_and_left_as_they_were():
+    assert section_of("random:timm:mobilevit_xxs", SIZE).image_size == SIZE, "its base class has an img_size"
+    fixed = timm.create_model("vit_tiny_patch16_224", num_classes=0)
+    with pytest.raises(ValueError, match=r"cannot read images of \(240, 224\) .*build it with dynamic_img_size=True"):
+        require_any_size(fixed, (224, 224))
+    swin = timm.create_model("swin_tiny_patch4_window7_224", dynamic_img_size=True, num_classes=0).train()
+    before = {name: value.shape for name, value in swin.named_buffers()}
+    require_any_size(swin, SIZE)
+    assert {name: value.shape for name, value in swin.named_buffers()} == before
+    assert swin.training
+    assert not any(value.is_meta for value in swin.state_dict().values())
 
 
 def test_what_the_card_says_and_the_library_builds_have_to_agree():

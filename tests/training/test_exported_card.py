@@ -9,7 +9,7 @@ import pytest
 import tiny_run as tiny
 
 from rgbd3d import card_index, registry, zoo
-from rgbd3d.cards import Card, CardError, Data, License, Measured, Render, Start, parse, with_overrides
+from rgbd3d.cards import Card, CardError, Data, ForeignBackbone, License, Measured, Render, Start, parse, with_overrides
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training.exported_card import NOT_STATED, Given, exported_card
 
@@ -93,6 +93,43 @@ def test_terms_of_the_start_outlive_data_without_terms():
     card = exported_card(recipe, recipe, "/my/frames")
     assert card.license.weights == f"{NOT_STATED}, and those of mae-vitb-imagenet it starts from: {MAE_TERMS}"
     assert exported_card(card, card, "/my/frames") == card, "nothing is said twice"
+
+
+def test_terms_of_a_foreign_backbone_outlive_data_without_terms():
+    section = ForeignBackbone(
+        library="timm",
+        model="convnextv2_tiny.fcmae_ft_in22k_in1k",
+        revision=40 * "a",
+        pretrained=True,
+        image_size=(64, 96),
+        parameters=1,
+    )
+    start = ", and those of timm:convnextv2_tiny.fcmae_ft_in22k_in1k it starts from: cc-by-nc-4.0"
+    recipe = dataclasses.replace(
+        registry.get_card("mask3d-vitt-synthrooms.depth-synthrooms"),
+        method=None,
+        init=None,
+        backbone=section,
+        license=License(weights=f"Apache-2.0{start}", data="made up"),
+    )
+    assert exported_card(recipe, recipe, None).license == recipe.license, "nothing is said twice"
+    card = exported_card(recipe, recipe, "/my/frames")
+    assert card.license.weights == f"{NOT_STATED}{start}"
+    assert exported_card(card, card, "/my/frames") == card, "nothing is said twice"
+    untrained = exported_card(recipe, with_overrides(recipe, ["backbone.pretrained=false"]), "/my/frames")
+    assert untrained.license.weights == NOT_STATED
+
+
+@pytest.mark.parametrize("own", ["MIT-like, not MIT", "not stated here"])
+@pytest.mark.parametrize("terms", ["MIT", None])
+def test_the_start_is_named_even_where_its_terms_are_part_of_the_own(own: str, terms: str | None):
+    recipe = dataclasses.replace(RENDERED, license=License(weights=own, data="made up"))
+    given = Given(FOLDER.start, terms)
+    start = f", and those of ./runs/a/final it starts from: {terms or 'not stated'}"
+    card = exported_card(recipe, recipe, None, given=given)
+    assert card.license.weights == own + start
+    assert exported_card(card, card, None, given=given).license == card.license, "nothing is said twice"
+    assert exported_card(recipe, recipe, "/my/frames", given=given).license.weights == NOT_STATED + start
 
 
 @pytest.mark.parametrize("overrides", [("train.seed=1",), ("train.seed=1", "train.max_steps=3")])

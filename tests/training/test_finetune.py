@@ -297,7 +297,11 @@ def test_starts_from_a_given_backbone(run: Path, data: Path, tmp_path: Path):
     assert all(torch.equal(exported[name], value) for name, value in given.items())
     card = load_card(tmp_path / "final" / "card.yaml")
     digest = json.loads((tmp_path / "train_state.json").read_text())["start_digest"]
-    assert (card.init, card.start) == (None, Start(digest=digest, model=str(start)))
+    assert (card.init, card.start) == (None, Start(digest=digest, model="final")), "where it lies is not published"
+    assert str(start) not in " ".join((*card.departures, card.license.weights))
+    again = finetune(DEPTH, str(data), tmp_path, overrides, start=start, device="cpu")
+    assert again is not None
+    assert again.runs == result.runs, "goes on"
     with pytest.raises(NoWeightsError, match="give it with `--start MODEL`"):
         finetune(card, str(data), tmp_path / "again", device="cpu")
 
@@ -311,8 +315,8 @@ def test_terms_of_the_start_are_in_the_card(run: Path, data: Path, tmp_path: Pat
         finetune(DEPTH, str(data), tmp_path / kind, ("train.max_steps=1",), start=start, device="cpu")
         terms[kind] = load_card(tmp_path / kind / "final" / "card.yaml").license.weights
         (start / "card.yaml").unlink(missing_ok=True)
-    assert terms["stated"] == f"Apache-2.0, and those of {start} it starts from: MIT"
-    assert terms["unknown"] == f"Apache-2.0, and those of {start} it starts from: not stated"
+    assert terms["stated"] == "Apache-2.0, and those of start it starts from: MIT"
+    assert terms["unknown"] == "Apache-2.0, and those of start it starts from: not stated"
 
 
 def test_the_command_line_tells_what_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -103,6 +103,14 @@ def test_another_backbone_is_another_run(run: Path, data: Path):
         finetune(tiny_task.DEPTH, str(data), run, **arguments)
 
 
+def test_another_normalisation_is_another_run(run: Path, data: Path, monkeypatch: pytest.MonkeyPatch):
+    """A younger timm may have another one for the same name."""
+    found = ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))
+    monkeypatch.setattr("rgbd3d.downstream.timm_backbones.normalisation", lambda name: found)
+    with pytest.raises(ResumeError, match=r"preprocessing\.mean: .* then, \[0\.1, 0\.2, 0\.3\] now"):
+        finetune(tiny_task.DEPTH, str(data), run, SHORT, backbone=f"random:timm:{VIT}", device="cpu")
+
+
 def test_a_stopped_run_goes_on_exactly(run: Path, data: Path, tmp_path: Path):
     for pace in (Pace(stop_after=2), Pace()):
         finetune(tiny_task.DEPTH, str(data), tmp_path, SHORT, backbone=f"random:timm:{VIT}", device="cpu", pace=pace)

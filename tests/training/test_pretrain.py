@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 import rgbd3d
-from rgbd3d.cards import CardError, Measured, Render, load_card
+from rgbd3d.cards import CardError, Measured, Render, dump, load_card
+from rgbd3d.cli import main
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
 from rgbd3d.methods import build_method
@@ -100,6 +101,26 @@ def test_starts_from_given_weights(frames: Path, tmp_path: Path):
     folder = pretrain(tiny.CARD, str(frames), tmp_path, overrides, start=start, device="cpu")
     exported = load_file(folder / "pretraining" / "model.safetensors")
     assert all(torch.equal(exported[name], value) for name, value in start.state_dict().items())
+
+
+def test_starts_from_the_backbone_of_another_run(run: Path, frames: Path, tmp_path: Path):
+    overrides = ["train.max_steps=1", "train.schedule.warmup=1.0"]
+    sets = [word for override in overrides for word in ("--set", override)]
+    card = tmp_path / "card.yaml"
+    card.write_text(dump(tiny.CARD))
+    words = ["pretrain", str(card), *sets, "--data", str(frames), "--device", "cpu", "--output", str(tmp_path / "b")]
+    assert main([*words, "--start", str(run / "final")]) == 0
+    exported, start = (load_file(folder / "final" / "model.safetensors") for folder in (tmp_path / "b", run))
+    assert all(torch.equal(exported[name], value) for name, value in start.items())
+    found = load_card(tmp_path / "b" / "final" / "card.yaml")
+    assert found.start is not None
+    assert (found.init, found.start.model) == (None, "final")
+    with pytest.raises(ResumeError, match="start_digest"):
+        pretrain(tiny.CARD, str(frames), tmp_path / "b", overrides, device="cpu")
+    with pytest.raises(
+        ValueError, match=r"has the backbone vit_tiny .* but mask3d-vitt-synthrooms, .* has another one"
+    ):
+        pretrain(tiny.CARD, str(frames), tmp_path / "c", device="cpu", start="mask3d-vitt-synthrooms")
 
 
 def test_stops_early_with_the_schedule_of_the_whole_run(frames: Path, tmp_path: Path):
