@@ -158,7 +158,8 @@ def test_what_the_package_will_bundle_is_small(name: str):
 def test_texts_speak_of_the_task(card: Card):
     about = zoo.describe(card)
     assert card.task in about
-    assert f"rgbd3d finetune {card.name}" in about
+    trained = card.weights.status != "recipe"
+    assert (f'create_model("{card.name}", pretrained=True)' if trained else f"rgbd3d finetune {card.name}") in about
     readme = render(card, "me/model")
     assert f"Model for {card.task} from one RGB image" in readme
     assert "rgbd3d finetune card.yaml" in readme

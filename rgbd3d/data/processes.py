@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
-from concurrent.futures import wait as wait_for_futures
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import torch
@@ -48,14 +49,21 @@ def run_tasks(
     context = multiprocessing.get_context("spawn")  # forking a process that has used torch threads may hang
     stop, done = context.Event(), context.Value("q")
     pool = ProcessPoolExecutor(processes, context, _start_worker, (stop, done))
+    # Not `concurrent.futures.wait`: Ctrl-C within it may leave a future locked, for which the pool waits for ever.
+    ready: SimpleQueue[Future[Result]] = SimpleQueue()
     try:
-        waiting = {pool.submit(work, task) for task in tasks}
-        while waiting:
-            ready, waiting = wait_for_futures(waiting, _REFRESH_SECONDS, FIRST_COMPLETED)
+        with _no_interrupts():
+            for task in tasks:
+                pool.submit(work, task).add_done_callback(ready.put)
+        left = len(tasks)
+        while left:
+            future = _next(ready)
             with done.get_lock():
                 counted, done.value = done.value, 0
             bar.update(counted)
-            yield from (future.result() for future in ready)
+            if future is not None:
+                left -= 1
+                yield future.result()
     except BrokenProcessPool as error:
         raise DataError(
             "a worker process was killed, probably for lack of memory: the same command with fewer --workers goes on"
@@ -65,6 +73,23 @@ def run_tasks(
         raise
     finally:
         pool.shutdown(cancel_futures=True)  # not `with`: leaving it would take the cancelling back
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the end; processes that are started here never get it: it is the parent's business."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _next(ready: SimpleQueue[Future[Result]]) -> Future[Result] | None:
+    try:
+        return ready.get(timeout=_REFRESH_SECONDS)
+    except Empty:
+        return None
 
 
 def step(items: int = 1) -> None:
@@ -97,7 +122,6 @@ def _start_worker(stop: Event, done: Any) -> None:
             done.value += items
 
     _link = _Link(count, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     torch.set_num_threads(1)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
