@@ -25,9 +25,11 @@ SCENES, FRAMES, PER_SHARD = 11, 1, 4
 
 PROGRAM = textwrap.dedent(
     f"""
+    import signal
     import sys
     from rgbd3d.data.synthrooms.write import write_dataset
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         scenes = int(sys.argv[2])
         write_dataset(sys.argv[1], "train", scenes, {FRAMES}, {SIZE}, workers=2, scenes_per_shard={PER_SHARD})
     """
