@@ -62,6 +62,7 @@ def test_two_processes_are_one_run(frames: Path, two: Path, tmp_path: Path):
     assert latest_complete(two).identity["processes"] == 2
 
 
+@pytest.mark.slow
 def test_killed_processes_continue_to_the_same_weights(frames: Path, two: Path, tmp_path: Path):
     output = tmp_path / "killed"
     fifth_step = 4 * tiny.CARD.train.accumulate
