@@ -123,7 +123,7 @@ class Start:
 
     Attributes:
         digest: 64 hex digits that change with any weight (`rgbd3d.training.run.weights_digest`).
-        model: What was typed for them: a folder, a Hub id or a name; None if they were given in Python.
+        model: A name, a Hub id, or the last part of a folder's path; None if they were given in Python.
     """
 
     digest: str
@@ -134,7 +134,7 @@ class Start:
 
     @property
     def name(self) -> str:
-        """What was typed, or that nothing was."""
+        """What messages and cards call it."""
         return self.model or "given weights"
 
 

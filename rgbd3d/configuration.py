@@ -13,6 +13,7 @@ from rgbd3d import strict_yaml
 from rgbd3d.backbones.vit import SIZES, timm_config
 from rgbd3d.cards import Backbone, Card, ForeignBackbone, backbone_type, own_backbone
 from rgbd3d.downstream.sections import Particulars, TaskSections, class_names_of
+from rgbd3d.foreign_code import refuse_foreign_code
 from rgbd3d.objectives import OBJECTIVES, Objective
 from rgbd3d.tasks import TASKS, DepthEstimation, InstanceSegmentation, TaskObjective
 
@@ -97,7 +98,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        _refuse_other_code(kwargs)
+        refuse_foreign_code(kwargs, "config.json")
         spec = self.backbone_section
         if isinstance(spec, Backbone):
             self._describe_for_timm(spec)
@@ -304,11 +305,3 @@ def _preprocessing(spec: Backbone) -> dict[str, Any]:
         "first_conv": "patch_embed.proj",
         "classifier": "head",
     }
-
-
-def _refuse_other_code(values: dict[str, Any]) -> None:
-    """Refuses a stranger's wish for a kernel (OWNER/NAME: compiled code, which is fetched) or other arithmetic."""
-    for key, value in values.items():
-        kernel = "attn_implementation" in key and "/" in str(value)
-        if kernel or (key == "quantization_config" and value is not None):
-            raise ValueError(f"config.json asks by {key} for other code or arithmetic, which is refused: {value!r:.80}")

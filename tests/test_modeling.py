@@ -51,13 +51,20 @@ def frame():
 
 
 @pytest.mark.parametrize(
-    "wish", [{"_attn_implementation": "someone/kernel"}, {"quantization_config": {"quant_method": "bitsandbytes"}}]
+    "wish",
+    [
+        {"_attn_implementation": "someone/kernel"},
+        {"attn_implementation": {"": "someone/kernel"}},
+        {"quantization_config": {"quant_method": "bitsandbytes"}},
+    ],
 )
 def test_a_folder_cannot_ask_for_other_code(card, tmp_path: Path, wish):
     RgbdConfig(backbone=plain(card.backbone)).save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | wish))
-    with pytest.raises(ValueError, match=f"asks by {next(iter(wish))} for other code or arithmetic, which is refused"):
+    with pytest.raises(
+        ValueError, match=f"asks by {next(iter(wish))} for code or arithmetic of others, which is refused"
+    ):
         RgbdConfig.from_pretrained(tmp_path)
 
 

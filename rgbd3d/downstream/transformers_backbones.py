@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import MODEL_FOR_BACKBONE_MAPPING, AutoConfig
 
+from rgbd3d.foreign_code import refuse_foreign_code
+
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 
@@ -20,9 +22,7 @@ WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "model-*.sa
 # not: they start with scale 1 and shift 0, which still normalises each pixel.
 _NEW_NORMS = "hidden_states_norms."
 
-_OTHER_CODE = ("auto_map", "quantization_config")
-_CHOICES_OF_CODE = ("attn_implementation", "experts_implementation")  # also with _ before and _internal behind
-_OWN_CODE = (None, "eager", "sdpa")
+_FOREIGN_CODE = ("auto_map", "quantization_config")
 
 _REMEDY = "take another commit, by @COMMIT, or another repository"
 
@@ -119,7 +119,7 @@ def _channels(values: Any) -> tuple[float, ...] | None:
 
 def _typed(values: Config, origin: str) -> Any:
     """Transformers' configuration object, for feature maps of all stages."""
-    _refuse_other_code(values, origin)
+    refuse_foreign_code(values, origin, _FOREIGN_CODE)
     kind = values.get("model_type")
     if kind == "timm_backbone":
         raise ValueError(f"{origin} only names a model of timm: give it as timm:NAME")
@@ -139,25 +139,6 @@ def _typed(values: Config, origin: str) -> Any:
 
 def _class_of(config: Any) -> Any:
     return MODEL_FOR_BACKBONE_MAPPING[type(config)]
-
-
-def _refuse_other_code(values: Any, origin: str) -> None:
-    """Refuses what makes transformers compute with other code than its own: a configuration is a stranger's.
-
-    A kernel, for example, is a compiled library, which transformers fetches from the Hub by the name that it is given.
-
-    Raises:
-        ValueError: Names the key, at whatever depth it stands.
-    """
-    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
-        choice = str(key).removeprefix("_").removesuffix("_internal") in _CHOICES_OF_CODE
-        if (key in _OTHER_CODE and value is not None) or (choice and value not in _OWN_CODE):
-            raise ValueError(
-                f"{origin} asks by {key} for code or arithmetic that is not transformers' own, which is refused: "
-                f"{str(value)[:80]!r}; take a repository without it"
-            )
-        if isinstance(value, dict | list):
-            _refuse_other_code(value, origin)
 
 
 @contextmanager

@@ -100,33 +100,37 @@ def measure_transfer(
         split: Part of the source.
         seeds: Number of runs, whose seeds are counted from 0.
         pretrained: False measures the same architecture from random initialisation.
-        output: Folder of the result file, see `result_file`.
+        output: Folder of the result file, see `result_file`; it is written after every seed, with those so far.
 
     Raises:
         ValueError: See `evaluate`, as for other errors.
     """
+    if seeds < 1:
+        raise ValueError(f"{seeds} seeds: it takes at least one")
     card = _fitting_card(model, protocol)
     facts, options = protocol.facts(), ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
     command = _command([model], protocol.name, data, split, options)
     file = output and output / _file_name(card.name, protocol.name, pretrained, facts)
     _check_free(file, command)
     source = open_source(data, split=split)
-    runs = tuple(protocol.run(model, source, pretrained, seed) for seed in range(seeds))
-    result = Result(
-        model=card.name,
-        checkpoints=(model,),
-        protocol=protocol.name,
-        facts=facts,
-        pretrained=pretrained,
-        seeds=tuple(range(seeds)),
-        runs=runs,
-        data=Data.of(source, split),
-        command=command,
-        versions=versions("cpu"),
-    )
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        result.save(file)
+    runs: list[dict[str, float]] = []
+    for seed in range(seeds):
+        runs.append(protocol.run(model, source, pretrained, seed))
+        result = Result(
+            model=card.name,
+            checkpoints=(model,),
+            protocol=protocol.name,
+            facts=facts,
+            pretrained=pretrained,
+            seeds=tuple(range(len(runs))),
+            runs=tuple(runs),
+            data=Data.of(source, split),
+            command=command,
+            versions=versions("cpu"),
+        )
+        if file is not None:  # hours may lie between two seeds
+            file.parent.mkdir(parents=True, exist_ok=True)
+            result.save(file)
     return result
 
 

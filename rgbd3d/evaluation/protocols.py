@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +22,7 @@ from rgbd3d.evaluation.pretext import pretext_losses
 from rgbd3d.evaluation.protocols_base import ScoredProtocol, find
 from rgbd3d.evaluation.protocols_data import NYUV2_TRAIN_HELD_OUT, frames
 from rgbd3d.evaluation.protocols_scored import SCORED_PROTOCOLS
-from rgbd3d.evaluation.transfer import fine_tune, linear_probe
+from rgbd3d.evaluation.transfer import FineTuning, fine_tune, linear_probe
 from rgbd3d.folder import card_of
 
 NYU_CLASSES = 40
@@ -29,6 +30,8 @@ NYU_FRAMES = frames(NYUV2_TRAIN_HELD_OUT, ("image", "depth", "semantic"), "nyu40
 """Those up to `first` are trained on, the others scored. A room's frames follow each other, so these show other rooms;
 only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
 NYU_SCORED = 120
+LONG = FineTuning(epochs=40)
+"""Long enough that random initialisation gains little from going on."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,13 @@ _TRANSFER = (
         "Joint fine-tuning for semantic classes (40) and depth, 8 epochs on the first 675 labelled NYUv2 training "
         "frames, scored on the last 120 (other rooms but one).",
         _nyu_transfer(fine_tune),
+        scored=NYU_SCORED,
+    ),
+    TransferProtocol(
+        "nyuv2-train795/finetune-long",
+        f"Joint fine-tuning for semantic classes (40) and depth, {LONG.epochs} epochs on the first 675 labelled NYUv2 "
+        "training frames, scored on the last 120 (other rooms but one).",
+        _nyu_transfer(partial(fine_tune, config=LONG)),
         scored=NYU_SCORED,
     ),
     TransferProtocol(

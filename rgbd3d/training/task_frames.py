@@ -50,8 +50,8 @@ def open_task_frames(card: Card, data: str | None) -> TaskFrames:
 
     Raises:
         ValueError: The protocol is unknown, is for another task, other labels or other data, or has no such metric, or
-            one whose better values lie the other way; `data.frames` lie beyond the data; labels of another label space;
-            a frame would be both trained on and scored; or no frame says anything about the task.
+            one of which neither more nor less is better; `data.frames` lie beyond the data; labels of another label
+            space; a frame would be both trained on and scored; or no frame says anything about the task.
         DataError: The data cannot be read, or lack a split or a column.
     """
     protocol = _protocol_of(card)

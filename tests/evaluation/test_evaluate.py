@@ -17,9 +17,9 @@ from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.sources import open_source
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.evaluation.compare import compare
-from rgbd3d.evaluation.evaluate import evaluate, result_file, score_models
+from rgbd3d.evaluation.evaluate import evaluate, measure_transfer, result_file, score_models
 from rgbd3d.evaluation.models import check_fits, check_same_recipe
-from rgbd3d.evaluation.protocols import PROTOCOLS, find_protocol
+from rgbd3d.evaluation.protocols import PROTOCOLS, TransferProtocol, find_protocol
 from rgbd3d.evaluation.protocols_scored import find_scored
 from rgbd3d.evaluation.result import Result
 from rgbd3d.evaluation.score import score
@@ -35,6 +35,10 @@ OBJECTIVES = {
     DEPTH: DepthEstimation(head=HEAD, loss="log-l1"),
     INSTANCES: InstanceSegmentation(labels="nyu40", classes=tuple(sorted({*range(40)} - {0, 1, 21})), width=8),
 }
+
+
+def unlabelled_row(number: int) -> dict[str, object]:
+    return encode_sample({name: value for name, value in frame(number).items() if name != "semantic"})
 
 
 def task_card(protocol: str, seed: int = 0, **changes: object) -> Card:
@@ -253,7 +257,7 @@ def test_misspelt_model_fails_before_the_data_is_opened(pretrained):
 def test_measures_on_frames_from_a_file(tmp_path):
     (tmp_path / "cards").mkdir()
     name = register_tiny_card(tmp_path / "cards")
-    rows = [encode_sample({k: v for k, v in frame(i).items() if k != "semantic"}) for i in range(3)]
+    rows = [unlabelled_row(i) for i in range(3)]
     write_shard(tmp_path / "data" / "val-00000-of-00001.parquet", rows)
     measured = evaluate(
         name, "rgbd/pretext", tmp_path / "data", split="val", seeds=2, pretrained=False, output=tmp_path / "out"
@@ -268,3 +272,23 @@ def test_measures_on_frames_from_a_file(tmp_path):
     assert Result.load(file) == measured
     with pytest.raises(ValueError, match=r"is the result of another command, '.*--seeds 2 --random-init'"):
         evaluate(name, "rgbd/pretext", "no/such/data", split="val", pretrained=False, output=tmp_path / "out")
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_stopped_measurement_keeps_the_seeds_that_are_done(tmp_path):
+    (tmp_path / "cards").mkdir()
+    name = register_tiny_card(tmp_path / "cards")
+    write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", [unlabelled_row(0)])
+
+    def run(model, source, pretrained, seed):
+        if seed == 2:
+            raise KeyboardInterrupt
+        return {"loss": float(seed)}
+
+    stopped = TransferProtocol("rgbd/stopped", "Stopped at the third seed.", run)
+    with pytest.raises(KeyboardInterrupt):
+        measure_transfer(name, stopped, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+    kept = Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json")
+    assert (kept.seeds, kept.values("loss")) == ((0, 1), [0.0, 1.0])
+    with pytest.raises(ValueError, match="0 seeds: it takes at least one"):
+        measure_transfer(name, stopped, tmp_path / "data", seeds=0, pretrained=False)
