@@ -1,19 +1,28 @@
 """Checkpoints of MAE (He et al. 2022): pre-training files and encoder-only files (FACTS.md §8).
 
+    python conversion/mae.py mae_pretrain_vit_base.pth mae-vitb-imagenet FOLDER
+
 The encoder of MAE has timm's weight names already; `KEYS` maps the rest. The position tables of a file are checked to
 be the fixed ones and then dropped, because the models rebuild them for their own grid.
 """
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from rgbd3d.backbones.positions import is_sincos
+from rgbd3d.backbones.vit import build_vit
+from rgbd3d.cards import own_backbone
+from rgbd3d.folder import save_pretrained_folder
+from rgbd3d.registry import get_card
 
 KEYS: tuple[tuple[str, str], ...] = (
     (r"(cls_token|(?:patch_embed|blocks|norm)\..+)", r"backbone.\1"),
@@ -76,9 +85,46 @@ def backbone_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in convert(state).items() if key.startswith(prefix)}
 
 
+def write_folder(file: Path, name: str, folder: Path) -> Path:
+    """Writes the backbone in a file as a model folder, which `--start` and `rgbd3d.from_pretrained` take.
+
+    Args:
+        file: As for `read`.
+        name: Of the card that describes it.
+        folder: As for `save_pretrained_folder`.
+
+    Raises:
+        ValueError: See `read` and `convert`.
+        RuntimeError: The file holds another architecture than the card describes (torch's message).
+    """
+    card = get_card(name)
+    backbone = build_vit(own_backbone(card.backbone))
+    backbone.load_weights(backbone_weights(read(file)))
+    return save_pretrained_folder(backbone, card, folder)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Converts a file."""
+    parser = argparse.ArgumentParser(description="Writes the backbone of a public MAE checkpoint as a model folder.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("card", help="mae-vitb-imagenet or mae-vitl-imagenet")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        print(f"written: {write_folder(options.file, options.card, options.folder)}")
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _rename(key: str) -> str:
     for pattern, replacement in KEYS:
         match = re.fullmatch(pattern, key)
         if match:
             return match.expand(replacement)
     raise ValueError(f"unknown MAE key `{key}`: a fine-tuned checkpoint has a classifier and is not supported")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

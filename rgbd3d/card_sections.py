@@ -203,7 +203,7 @@ class Data:
     Attributes:
         source: Name of a data set (`rgbd3d data list`).
         split: Part of it.
-        every: Take every k-th frame of a sequence as it was recorded; 1 takes all that the data hold.
+        every: Take every k-th frame of a sequence (`rgbd3d.data.sources.open_source`); 1 takes all that the data hold.
         frames: [first, end] of the positions in what is left that are trained on; None is all.
         label_share: Train on this share of them, one of `LABEL_SHARES`: the same frames for everybody, and those of a
             smaller share are part of a larger one (`rgbd3d.data.subset`).

@@ -56,7 +56,10 @@ def _list(options: argparse.Namespace) -> None:
         options.pattern, pretrained=options.pretrained or None, method=options.method, task=options.task
     )
     if not names:
-        raise registry.UnknownModelError(f"no card matches {options.pattern!r}; `rgbd3d list` shows all")
+        asked = {"--pretrained": options.pretrained, "--method": options.method, "--task": options.task}
+        given = " ".join(name if value is True else f"{name} {value}" for name, value in asked.items() if value)
+        wanted = " ".join(filter(None, (repr(options.pattern), given)))
+        raise registry.UnknownModelError(f"no card matches {wanted}; `rgbd3d list` shows all")
     print(text_table([registry.get_card(name) for name in names]))
 
 

@@ -98,7 +98,7 @@ class RgbdConfig(BackboneConfigMixin, PreTrainedConfig):
     _out_indices: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        refuse_foreign_code(kwargs, "config.json")
+        refuse_foreign_code(kwargs, "config.json, or an argument,")
         spec = self.backbone_section
         if isinstance(spec, Backbone):
             self._describe_for_timm(spec)

@@ -19,7 +19,7 @@ from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
 import rgbd3d
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.cards import Augment, Card, own_backbone
 from rgbd3d.data.batch import denormalise_image, prepare
 from rgbd3d.data.sources import Source, open_source
@@ -167,7 +167,7 @@ def _rendered(output: Path) -> Frames:
         measured_on="frames of rooms that were never trained on",
         label_space=held_out.label_space,
         protocol=f"--protocol rgbd/pretext --data {shlex.quote(str(val))} --split val",
-        recipe=registry.training_command(registry.get_card(MODEL)),
+        recipe=card_weights.training_command(registry.get_card(MODEL)),
     )
 
 
@@ -179,10 +179,13 @@ def _given(spec: str) -> Frames:
     if "depth" not in source.columns:
         raise ValueError(f"{spec} has no depth, which the demo completes; it has {', '.join(source.columns)}")
     shown = np.linspace(0, len(source) - 1, min(HELD_OUT, len(source))).round().astype(int)
+    held_out = [source[int(i)] for i in shown]
+    if not any(bool(sample["depth"].any()) for sample in held_out):
+        raise ValueError(f"{spec}: no depth was measured in {len(held_out)} frames spread over it, so none to complete")
     return Frames(
         title=f"{len(source)} frames of {spec}",
         spec=spec,
-        held_out=[source[int(i)] for i in shown],
+        held_out=held_out,
         measured_on="of the given frames, which the short run also trains on",
         label_space=source.label_space,
         protocol=f"--protocol nyuv2-train795/probe --data {shlex.quote(spec)}" if _is_nyu(source) else None,
@@ -256,7 +259,10 @@ def _continue(card: Card, data: Frames, output: Path, steps: int, start: nn.Modu
     run = output / "run"
     if (run / TRAIN_STATE).is_file():  # of an earlier demo, perhaps on other frames; nothing else is ever deleted
         shutil.rmtree(run)
-    folder = pretrain(card, data.spec, run, overrides, start=start, pace=Pace(log_every=1))
+    try:
+        folder = pretrain(card, data.spec, run, overrides, start=start, pace=Pace(log_every=1))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the demo was stopped while it trained; the next one begins again") from None
     return folder, run / CURVE
 
 

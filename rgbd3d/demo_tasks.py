@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rgbd3d import registry
-from rgbd3d.data.inspection.colors import class_color, color_depth, color_labels, depth_color
+from rgbd3d.data.inspection.colors import class_color, color_depth, color_labels, depth_legend, end_of_colors
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.data.resize import resize_color, resize_nearest
 from rgbd3d.evaluation import pictures
 from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
-from rgbd3d.report import Picture, Report
-from rgbd3d.types import RGBDSample
+from rgbd3d.report import Color, Picture, Report
+from rgbd3d.types import IGNORE_LABEL, RGBDSample
 
 DEPTH = "mask3d-vitt-synthrooms.depth-synthrooms"
 SEMANTIC = "mask3d-vitt-synthrooms.semseg-synthrooms"
@@ -49,27 +48,27 @@ def add_predictions(
 
     Args:
         report: Gets a section.
-        samples: Frames with depth.
+        samples: Frames with depth, which was measured somewhere in them.
         shown: Positions of those to show.
         label_space: That of their labels, if they have any.
         size: (height, width) of a picture.
     """
-    depth: Any = registry.from_pretrained(DEPTH).eval()
-    semantic: Any = registry.from_pretrained(SEMANTIC).eval()
+    depth: Any = registry.from_pretrained(DEPTH)
+    semantic: Any = registry.from_pretrained(SEMANTIC)
     predicted = [_predict(depth, semantic, sample) for sample in samples]
-    labelled = label_space == LABELS
+    labelled = label_space == LABELS and any(bool((s["semantic"] != IGNORE_LABEL).any()) for s in samples)
     report.section(
         "Depth in metres, and labels",
         f"{DEPTH} and {SEMANTIC} see one colour image and nothing else. Both were trained on rendered rooms only.",
     )
     chosen = [predicted[index] for index in shown]
-    far = _far(chosen)
+    far = end_of_colors(frame.sample["depth"].numpy() for frame in chosen)
     titles = ("image", "predicted depth", "true depth", "predicted labels", *(["true labels"] if labelled else []))
     report.picture(
         pictures.grid([_pictures(frame, far, labelled, size) for frame in chosen], titles),
         "Depth has one scale in all pictures; light grey: not measured, or without a label.",
     )
-    report.legend([(depth_color(metres, far), f"{metres:.1f} m", "") for metres in np.linspace(far / 6, far, 6)])
+    report.legend(depth_legend(far))
     report.legend(_classes(chosen))
     report.table((f"on {len(samples)} frames", ""), _numbers(predicted, labelled))
 
@@ -78,13 +77,6 @@ def add_predictions(
 def _predict(depth: Any, semantic: Any, sample: RGBDSample) -> Predicted:
     image = sample["image"][None]
     return Predicted(sample, depth.predict(image), semantic.predict(image).argmax(1))
-
-
-def _far(frames: Sequence[Predicted]) -> float:
-    """Metres at which the colours end: most of the true depth is nearer."""
-    depth = torch.cat([frame.sample["depth"].flatten() for frame in frames])
-    valid = depth[depth > 0].numpy()
-    return float(np.quantile(valid, 0.99)) if len(valid) else 10.0
 
 
 def _pictures(frame: Predicted, far: float, labelled: bool, size: tuple[int, int]) -> list[Picture]:
@@ -100,7 +92,7 @@ def _pictures(frame: Predicted, far: float, labelled: bool, size: tuple[int, int
     ]
 
 
-def _classes(frames: Sequence[Predicted]) -> list[tuple[tuple[int, int, int], str, str]]:
+def _classes(frames: Sequence[Predicted]) -> list[tuple[Color, str, str]]:
     """The predicted classes that can be seen, the most frequent first."""
     names = class_names(LABELS)
     counts = sum(torch.bincount(frame.semantic.flatten(), minlength=len(names)) for frame in frames)
@@ -116,6 +108,9 @@ def _numbers(frames: Sequence[Predicted], labelled: bool) -> list[tuple[str, flo
         depth.update(frame.depth, frame.sample["depth"][None])
         if labelled:
             semantic.update(frame.semantic, frame.sample["semantic"][None])
-    rows = [("depth within 25 % of the truth (%)", "delta1"), ("mean relative error of depth", "abs_rel")]
-    found = [(title, depth.compute()[metric]) for title, metric in rows]
+    errors = depth.compute()
+    found = [
+        ("depth within 25 % of the truth (%)", errors["delta1"]),
+        ("mean relative error of depth", errors["abs_rel"]),
+    ]
     return [*found, ("pixels with the right label (%)", semantic.compute()["pixel_accuracy"])] if labelled else found

@@ -26,7 +26,7 @@ def refuse_foreign_code(values: Any, origin: str, keys: tuple[str, ...] = ("quan
         if (key in keys and value is not None) or (choice and value not in _OWN):
             raise ValueError(
                 f"{origin} asks by {key} for code or arithmetic of others, which is refused: {str(value)[:80]!r}; "
-                "take a repository without it"
+                "do without it"
             )
         if isinstance(value, dict | list):
             refuse_foreign_code(value, origin, keys)

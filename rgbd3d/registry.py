@@ -7,7 +7,6 @@ taken for a card: neither may end in other weights than the ones meant.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -23,12 +22,10 @@ from rgbd3d.card_index import (
     looks_like_path,
     register,
 )
+from rgbd3d.card_weights import NoWeightsError, backbone_weights, decoder_weights, load_weights, weight_files
 from rgbd3d.cards import REPOSITORY, Card
-from rgbd3d.objectives import MAEObjective
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
     from rgbd3d.modeling_tasks import (
         RgbdForDepthEstimation,
@@ -48,7 +45,6 @@ __all__ = [
     "ModelError",
     "NoWeightsError",
     "UnknownModelError",
-    "backbone_weights",
     "cards_folder",
     "create_model",
     "from_pretrained",
@@ -58,7 +54,6 @@ __all__ = [
     "model_folder",
     "model_info",
     "register",
-    "training_command",
 ]
 
 TASKS = (None, PRETRAINING, *tasks.TASKS)
@@ -66,13 +61,6 @@ TASKS = (None, PRETRAINING, *tasks.TASKS)
 pre-training model; the others put the head of a task on the backbone."""
 
 _log = logging.getLogger(__name__)
-_PACKAGE = Path(__file__).resolve().parent
-BUNDLED_WEIGHTS = _PACKAGE / "weights"
-BACKBONE_FILE, DECODER_FILE, FULL_FILE = "model.safetensors", "decoder.safetensors", "pretraining/model.safetensors"
-
-
-class NoWeightsError(ModelError):
-    """The card has no trained weights yet."""
 
 
 def model_info(name: str) -> str:
@@ -141,7 +129,7 @@ def create_model(
 
     Returns:
         `RgbdModel` for a backbone, `RgbdForPreTraining` for task "pretraining", `RgbdForSemanticSegmentation`,
-        `RgbdForDepthEstimation` or `RgbdForInstanceSegmentation` otherwise.
+        `RgbdForDepthEstimation` or `RgbdForInstanceSegmentation` otherwise; in training mode, as from timm.
 
     Raises:
         UnknownModelError: No such card, or a path or Hub id: those are for `from_pretrained`.
@@ -158,12 +146,12 @@ def create_model(
         return _with_new_head(card, str(task), pretrained, num_labels, head)
     elif num_labels is not None or head is not None:
         raise ModelError('num_labels and head are for a task: pass task="semantic-segmentation" or another one')
-    files = _weight_files(card, task) if pretrained else None
+    files = weight_files(card, task) if pretrained else None
     from rgbd3d.modeling import model_from_card
 
     model: Any = model_from_card(card, task if card.task is None else None)
     if files is not None:
-        _load(model, files, task)
+        load_weights(model, files, task)
         model.card = card  # never on random weights: `push_to_hub` would publish them as what the card says
     return model
 
@@ -237,7 +225,7 @@ def from_pretrained(name: str | Path, task: str | None = None, *, revision: str 
             could be a misspelt folder.
 
     Returns:
-        As `create_model`.
+        As `create_model`, but in evaluation mode, as transformers gives models.
 
     Raises:
         UnknownModelError: None of the three.
@@ -252,7 +240,7 @@ def from_pretrained(name: str | Path, task: str | None = None, *, revision: str 
     folder = model_folder(name, revision)
     if folder is None:
         _refuse_untrained_head(get_card(str(name)), task)
-        return create_model(str(name), task, pretrained=True)
+        return create_model(str(name), task, pretrained=True).eval()
     from rgbd3d.folder import card_of, load_model, load_pretraining, load_task_model
 
     card = card_of(folder)
@@ -301,128 +289,7 @@ def model_folder(name: str | Path, revision: str | None = None) -> Path | None:
     return pull(name, revision=revision)
 
 
-def backbone_weights(name: str) -> dict[str, Tensor]:
-    """Weights of a card's RGB backbone, with timm's names: what a card with `init: name` starts from.
-
-    Raises:
-        NoWeightsError: Nobody has trained it yet.
-    """
-    card = get_card(name)
-    state = _read(_weight_files(card, card.task)[BACKBONE_FILE])
-    return state if card.task is None else _below(state, "backbone.")
-
-
-def decoder_weights(name: str) -> dict[str, Tensor]:
-    """Weights of a card's pre-training decoder, with the names of `rgbd3d.heads.reconstruction`.
-
-    Raises:
-        NoWeightsError: Nobody has trained it yet, or only its backbone is published.
-    """
-    files = _weight_files(get_card(name), PRETRAINING)
-    return _below(_read(files.get(FULL_FILE) or files[DECODER_FILE]), "decoder.")
-
-
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def initial_weights(card: Card) -> dict[str, Tensor] | None:
-    """Weights of the backbone that a card starts from; None for random initialisation.
-
-    Raises:
-        NoWeightsError: Nobody has trained its `init` yet, or it started from weights that no card names; says how to
-            start without.
-    """
-    if card.start is not None:
-        raise NoWeightsError(
-            f"{card.name} started from {card.start.name} (digest {card.start.digest}), which no card names: give it "
-            "with `--start MODEL`, or start from random initialisation with `--set start=null`"
-        )
-    if card.init is None:
-        return None
-    try:
-        return backbone_weights(card.init)
-    except NoWeightsError as error:
-        raise NoWeightsError(
-            f"{card.name} starts from {card.init}. {error}; or start {card.name} from random initialisation with "
-            "`--set init=null`"
-        ) from error
-
-
-def training_command(card: Card) -> str:
-    """What to type to train a card."""
-    verb = "pretrain" if card.task is None else "finetune"
-    if card.data.render is not None:
-        return f"rgbd3d {verb} {card.name}"
-    form = "PARQUET_OF" if _needs_no_depth(card) else "YOUR_COPY_OF"
-    return f"rgbd3d {verb} {card.name} --data {form}_{card.data.source.upper().replace('-', '_')}"
-
-
-def _needs_no_depth(card: Card) -> bool:
-    return isinstance(card.objective, MAEObjective)
-
-
-def _how_to_get_weights(card: Card) -> str:
-    """Every way that works for a card without weights; a folder of photographs alone is no source of frames."""
-    train = f"Train it with `{training_command(card)}`"
-    if _needs_no_depth(card) and card.data.render is None:
-        train += " (Parquet with the columns image, scene_id and frame_id: see docs/data.md)"
-    if card.provenance != "converted":
-        return train
-    return f"{train}, convert the public checkpoint with `mae.backbone_weights(mae.read(FILE))` of conversion/mae.py"
-
-
 def _check_task(task: str | None) -> None:
     if task not in TASKS:
         known = ", ".join(map(repr, TASKS[1:]))
         raise ModelError(f"unknown task {task!r}; there are {known} and None, for what the card describes")
-
-
-def _weight_files(card: Card, task: str | None) -> dict[str, Path]:
-    """Verified weight files for a task, by the names of `card.weights.files`."""
-    if card.weights.status == "recipe":
-        raise NoWeightsError(
-            f"{card.name} has no weights yet: its card is a recipe that nobody has trained. "
-            f"{_how_to_get_weights(card)}, or build it untrained with pretrained=False"
-        )
-    if task == PRETRAINING and card.task is not None:
-        raise NoWeightsError(f"{card.name} is fine-tuned: it has no pre-training model; that of {card.init} may")
-    pins = card.weights.files or {}
-    whole = task == PRETRAINING
-    rest = [file for file in (FULL_FILE, DECODER_FILE) if file in pins][:1]
-    if whole and not rest:
-        raise NoWeightsError(f"only the backbone of {card.name} is published, not its whole pre-training model")
-    wanted = {file: pins[file] for file in [BACKBONE_FILE, *(rest if whole else [])]}
-    if card.weights.status == "hub":
-        from rgbd3d.hub import download
-
-        return download(str(card.weights.repo), str(card.weights.revision), wanted)
-    from rgbd3d.hub_verify import check_pin
-
-    paths = {file: BUNDLED_WEIGHTS / card.name / file for file in wanted}
-    try:
-        for file, path in paths.items():
-            check_pin(path, file, wanted[file])
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the bundled weights of {card.name} are damaged ({error}); reinstall rgbd3d") from error
-    return paths
-
-
-def _load(model: Any, files: Mapping[str, Path], task: str | None) -> None:
-    """Loads every weight or raises; nothing may stay random."""
-    if task is None:
-        model.backbone.load_weights(_read(files[BACKBONE_FILE]))
-    elif task != PRETRAINING:
-        model.network.load_state_dict(_read(files[BACKBONE_FILE]), strict=True)
-    elif FULL_FILE in files:
-        model.method.load_state_dict(_read(files[FULL_FILE]), strict=True)
-    else:
-        model.method.backbone.load_weights(_read(files[BACKBONE_FILE]))
-        backbone = {f"backbone.{key}": value for key, value in model.method.backbone.state_dict().items()}
-        model.method.load_state_dict(backbone | _read(files[DECODER_FILE]), strict=True)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)

@@ -16,6 +16,7 @@ from rgbd3d.cli import _parser, main
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.demo_tasks import add_predictions
 from rgbd3d.evaluation import protocols
+from rgbd3d.report import Report
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +88,6 @@ def test_rooms_then_given_frames_in_the_same_folder(tmp_path, capfd):
 def test_the_fine_tuned_models_are_better_than_a_guess(tmp_path):
     """Of the same frames: one depth everywhere, and the most frequent class everywhere."""
     from rgbd3d.data.synthrooms.render import render_scene
-    from rgbd3d.report import Report
 
     samples = [sample for seed in (1, 2) for sample in render_scene(seed, frames=2, size=(120, 160))]
     report = Report("predictions", "")
@@ -109,6 +109,29 @@ def test_frames_without_depth_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no depth, which the demo completes; it has image"):
         module.demo(str(frames), tmp_path / "out", steps=2)
     assert logging.is_progress_bar_enabled()
+
+
+def test_frames_without_a_measurement_are_refused(tmp_path):
+    sample = {"image": torch.zeros(3, 60, 80, dtype=torch.uint8), "depth": torch.zeros(1, 60, 80)}
+    write_shard(tmp_path / "frames" / "train-0.parquet", [encode_sample(sample)] * module.SHOWN)
+    with pytest.raises(ValueError, match=rf"frames: no depth was measured in {module.SHOWN} frames spread over it"):
+        module.demo(str(tmp_path / "frames"), tmp_path / "out", steps=2)
+
+
+def test_frames_of_which_no_pixel_is_labelled_are_shown_without_labels(tmp_path):
+    samples = [
+        {
+            "image": torch.zeros(3, 60, 80, dtype=torch.uint8),
+            "depth": torch.ones(1, 60, 80),
+            "semantic": torch.full((60, 80), 255),
+        }
+    ]
+    report = Report("predictions", "")
+    add_predictions(report, samples, [0], "nyu40", (54, 72))
+    report.write(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "depth within 25 % of the truth (%)" in table(text)
+    assert "true labels" not in text
 
 
 def test_too_few_frames_are_refused(tmp_path):

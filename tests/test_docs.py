@@ -52,6 +52,8 @@ def test_commands_that_are_only_shown_exist(page: Path):
                 program, arguments = "rgbd3d", arguments[arguments.index("rgbd3d.cli") + 1 :]
             if program == "rgbd3d":
                 assert _parser().parse_args(arguments).run
+            elif program == "python":
+                assert (REPOSITORY / arguments[0]).is_file()
             else:
                 assert program == "git" or (program == "make" and arguments[0] in targets)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.cards import Card
 from rgbd3d.folder import GOLDEN
 from rgbd3d.hub_verify import GOLDEN_TOLERANCE, check_pin
@@ -21,9 +21,9 @@ def test_something_is_bundled():
 
 @pytest.mark.parametrize("card", BUNDLED, ids=lambda card: card.name)
 def test_files_are_as_pinned_and_no_other_is_there(card: Card):
-    folder = registry.BUNDLED_WEIGHTS / card.name
+    folder = card_weights.BUNDLED_WEIGHTS / card.name
     pins = card.weights.files or {}
-    assert {registry.BACKBONE_FILE, GOLDEN} <= pins.keys()
+    assert {card_weights.BACKBONE_FILE, GOLDEN} <= pins.keys()
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == pins.keys()
     for name, pin in pins.items():
         check_pin(folder / name, name, pin)
@@ -31,7 +31,7 @@ def test_files_are_as_pinned_and_no_other_is_there(card: Card):
 
 @pytest.mark.parametrize("card", [card for card in BUNDLED if card.task is None], ids=lambda card: card.name)
 def test_backbone_gives_the_promised_features(card: Card):
-    golden = load_file(registry.BUNDLED_WEIGHTS / card.name / GOLDEN)
+    golden = load_file(card_weights.BUNDLED_WEIGHTS / card.name / GOLDEN)
     model = registry.from_pretrained(card.name).eval()
     with torch.inference_mode():
         features = model(golden["image"]).last_hidden_state
@@ -42,7 +42,7 @@ def test_backbone_gives_the_promised_features(card: Card):
 
 @pytest.mark.parametrize("card", [card for card in BUNDLED if card.task is not None], ids=lambda card: card.name)
 def test_fine_tuned_model_gives_the_promised_prediction(card: Card):
-    golden = load_file(registry.BUNDLED_WEIGHTS / card.name / GOLDEN)
+    golden = load_file(card_weights.BUNDLED_WEIGHTS / card.name / GOLDEN)
     network = registry.from_pretrained(card.name).network.eval()
     with torch.inference_mode():
         found, other = network.trace(golden["image"]), network.trace(golden["image"].flip(-1))
@@ -51,7 +51,7 @@ def test_fine_tuned_model_gives_the_promised_prediction(card: Card):
 
 
 def test_the_package_stays_small():
-    sizes = {path: path.stat().st_size for path in registry.BUNDLED_WEIGHTS.rglob("*") if path.is_file()}
+    sizes = {path: path.stat().st_size for path in card_weights.BUNDLED_WEIGHTS.rglob("*") if path.is_file()}
     assert {path.parent.name for path in sizes} == {card.name for card in BUNDLED}, "weights that no card names"
     assert max(sizes.values()) <= 16 * MEGABYTE
     assert sum(sizes.values()) <= 48 * MEGABYTE

@@ -13,10 +13,10 @@ PACKAGE = REPOSITORY / "rgbd3d"
 
 # Layers of the science, lowest first: what a unit may import beside itself and the units that import nothing of ours.
 CARDS = {"cards", "card_sections", "objectives", "optimization", "tasks"}
-NOUNS = {"types", "files", "seeding", "strict_yaml"} | CARDS
+NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code"} | CARDS
 BELOW_BACKBONES = NOUNS | {"geometry", "masking", "losses"}
 BELOW_METHODS = BELOW_BACKBONES | {"backbones", "heads"}
-ZOO = {"registry", "card_index", "zoo", "model_card"}
+ZOO = {"registry", "card_index", "card_weights", "zoo", "model_card"}
 HUB = {"hub", "hub_errors", "hub_verify", "folder"}
 TRANSFORMERS_HEADS = {"modeling_upernet", "modeling_mask2former"}
 MODELING = {"modeling", "modeling_base", "modeling_tasks"} | TRANSFORMERS_HEADS
@@ -30,6 +30,7 @@ ALLOWED = {
     "files": set(),
     "seeding": set(),
     "strict_yaml": set(),
+    "foreign_code": set(),
     "objectives": {"strict_yaml"},
     "optimization": {"strict_yaml"},
     "tasks": {"strict_yaml", "objectives"},
@@ -43,10 +44,11 @@ ALLOWED = {
     "methods": BELOW_METHODS,
     "report": NOUNS,
     "data": NOUNS | {"geometry", "report"},
-    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "registry", "hub"},
+    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "card_weights", "hub"},
     "card_index": NOUNS | HUB,
-    "registry": NOUNS | HUB | FACE | {"card_index", "downstream", "zoo"},
-    "zoo": NOUNS | {"registry", "data"},
+    "card_weights": NOUNS | HUB | {"card_index"},
+    "registry": NOUNS | HUB | FACE | {"card_index", "card_weights", "downstream", "zoo"},
+    "zoo": NOUNS | {"card_index", "card_weights", "data"},
     "model_card": NOUNS | {"zoo"},
     "hub": NOUNS | HUB,
     "hub_errors": NOUNS,
@@ -81,6 +83,7 @@ LIGHT = (
     "tasks",
     "card_sections",
     "card_index",
+    "card_weights",
     "cards",
     "registry",
     "zoo",

@@ -1,14 +1,13 @@
+"""Task models as transformers': configuration, saving and loading, losses, outputs, and what is refused."""
+
 import copy
 import json
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from python_process import run
 from safetensors.torch import load_file, save_file
 from tiny import SIZE, noise, tiny_card
-from tiny_tasks import INSTANCE, OBJECTIVES, labels, sections
+from tiny_tasks import INSTANCE, OBJECTIVES, ONE_EACH, build, labels, sections
 from transformers import (
     AutoBackbone,
     AutoConfig,
@@ -19,44 +18,19 @@ from transformers import (
     AutoModelForSemanticSegmentation,
     Trainer,
     TrainingArguments,
-    pipeline,
 )
 
 from rgbd3d.configuration import RgbdConfig
 from rgbd3d.data.label_spaces import class_names
 from rgbd3d.modeling import IncompleteCheckpointError, RgbdBackbone, RgbdForPreTraining, RgbdModel
-from rgbd3d.modeling_tasks import TASK_MODELS, RgbdForTask, task_model
+from rgbd3d.modeling_tasks import TASK_MODELS, task_model
 
+pytest_plugins = ["task_fixtures"]
 AUTO = {
     "semantic-segmentation": AutoModelForSemanticSegmentation,
     "depth-estimation": AutoModelForDepthEstimation,
     "instance-segmentation": AutoModelForInstanceSegmentation,
 }
-ONE_EACH = ["semantic-convnext", "depth-convnext", "instances"]
-
-
-def build(name: str) -> RgbdForTask:
-    torch.manual_seed(0)
-    model = task_model(sections(name)).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are seen in the result
-            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
-    return model
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Folder of each model, by name."""
-    parent = tmp_path_factory.mktemp("tasks")
-    folders = {}
-
-    def save(name):
-        if name not in folders:
-            folders[name] = parent / name
-            build(name).save_pretrained(folders[name])
-        return folders[name]
-
-    return save
 
 
 def reload(folder):
@@ -79,7 +53,7 @@ def flat(output):
     return values
 
 
-# -------------------------------------------------------------------------------------------------- configuration
+# ----------------------------------------------------------------------------------------------------- configuration
 
 
 def test_config_names_the_classes(saved):
@@ -129,7 +103,7 @@ def test_only_the_class_of_the_task_is_offered_to_remote_code(saved):
     assert len(offered) == 5
 
 
-# --------------------------------------------------------------------------------------------------------- models
+# ------------------------------------------------------------------------------------------------------------ models
 
 
 @torch.no_grad()
@@ -273,7 +247,7 @@ def test_the_backbone_comes_out_of_a_fine_tuned_folder(name, saved, caplog):
     assert type(AutoBackbone.from_config(model.config)) is RgbdBackbone
 
 
-# ------------------------------------------------------------------------------------------------------- refusals
+# ---------------------------------------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("name", ONE_EACH)
@@ -325,86 +299,3 @@ def test_labels_that_are_no_classes_are_refused():
 def test_push_needs_a_card(saved):
     with pytest.raises(ValueError, match="has no card"):
         reload(saved("depth-linear")).push_to_hub("me/model")
-
-
-# ------------------------------------------------------------------------------------------------------ pipelines
-
-
-@pytest.fixture(scope="module")
-def photograph():
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize((60, 50), Image.Resampling.BILINEAR)
-
-
-def frame(photograph):
-    return torch.from_numpy(np.array(photograph)).movedim(-1, 0)[None]
-
-
-@pytest.mark.parametrize("name", ["semantic-convnext", "semantic-mask2former"])
-def test_semantic_pipeline(name, saved, photograph):
-    segmenter = pipeline("image-segmentation", model=str(saved(name)))
-    found = segmenter(photograph)
-    masks = np.stack([np.asarray(segment["mask"]) > 0 for segment in found])
-    assert masks.shape[1:] == (50, 60)
-    assert (masks.sum(0) == 1).all()  # every pixel has one class
-    expected = segmenter.model.predict(frame(photograph))[0].argmax(0)
-    ids = np.array([segmenter.model.config.label2id[segment["label"]] for segment in found])
-    assert (ids[masks.argmax(0)] == expected.numpy()).mean() > 0.99
-    assert {segment["label"] for segment in found} <= set(class_names("nyu13"))
-
-
-def test_depth_pipeline(saved, photograph):
-    estimator = pipeline("depth-estimation", model=str(saved("depth-dpt")))
-    found = estimator(photograph)
-    expected = estimator.model.predict(frame(photograph))[0, 0]
-    assert found["predicted_depth"].shape == (50, 60)
-    torch.testing.assert_close(found["predicted_depth"], expected, rtol=0.01, atol=0.01)
-    assert found["depth"].size == (60, 50)
-
-
-def test_instance_pipeline(saved, photograph):
-    segmenter = pipeline("image-segmentation", model=str(saved("instances")))
-    found = segmenter(photograph, threshold=0.0)
-    assert type(segmenter.model).__name__ == "RgbdForInstanceSegmentation"
-    assert found
-    masks = np.stack([np.asarray(segment["mask"]) > 0 for segment in found])
-    assert masks.shape[1:] == (50, 60)
-    assert masks.sum(0).max() == 1
-    assert {segment["label"] for segment in found} <= set(segmenter.model.config.id2label.values())
-    scores = [segment["score"] for segment in found]
-    assert scores == sorted(scores, reverse=True)
-
-
-IMPORT_FIRST = """
-import sys
-import rgbd3d
-from transformers import AutoModelForDepthEstimation
-print(type(AutoModelForDepthEstimation.from_pretrained(sys.argv[1])).__name__)
-"""
-
-REMOTE_CODE = """
-import sys
-from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, pipeline
-semantic, depth, instances = sys.argv[1:]
-image = Image.new("RGB", (60, 50), "gray")
-options = {"trust_remote_code": True}
-assert "rgbd3d" not in sys.modules
-for task, folder in (("image-segmentation", semantic), ("depth-estimation", depth), ("image-segmentation", instances)):
-    pipe = pipeline(task, model=folder, **options)
-    pipe(image)
-    print(type(pipe.model).__name__)
-print(type(AutoModel.from_pretrained(semantic, **options)).__name__)
-"""
-
-
-def test_import_rgbd3d_is_enough_for_the_auto_classes(saved):
-    assert run(IMPORT_FIRST, saved("depth-convnext")) == ["RgbdForDepthEstimation"]
-
-
-@pytest.mark.slow
-def test_pipelines_with_remote_code_need_no_import(saved, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path))
-    names = run(REMOTE_CODE, *(saved(name) for name in ONE_EACH))
-    tasks = ["RgbdForSemanticSegmentation", "RgbdForDepthEstimation", "RgbdForInstanceSegmentation"]
-    assert names == [*tasks, "RgbdModel"]

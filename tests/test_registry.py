@@ -11,7 +11,7 @@ from loopback_hub import LoopbackHub
 from safetensors.torch import save_file
 
 import rgbd3d
-from rgbd3d import card_index, cards, registry
+from rgbd3d import card_index, card_weights, cards, registry
 from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import Card, CardError, Weights
 from rgbd3d.data.schema import encode_sample, write_shard
@@ -57,13 +57,13 @@ def bundled(recipe: Card, method: torch.nn.Module, tmp_path: Path, monkeypatch: 
     folder = tmp_path / "weights" / "tiny"
     folder.mkdir(parents=True)
     weights = stored_weights(method, half=True)
-    save_file(stored_weights(method.backbone, half=True), folder / registry.BACKBONE_FILE)
+    save_file(stored_weights(method.backbone, half=True), folder / card_weights.BACKBONE_FILE)
     rest = {name: value for name, value in weights.items() if not name.startswith("backbone.")}
-    save_file(rest, folder / registry.DECODER_FILE)
+    save_file(rest, folder / card_weights.DECODER_FILE)
     files = {path.name: pin(path) for path in folder.iterdir()}
     card = replace(recipe, weights=Weights(status="bundled", files=files))
     (tmp_path / "tiny.yaml").write_text(cards.dump(card))
-    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(card_weights, "BUNDLED_WEIGHTS", tmp_path / "weights")
     card_index._known()["tiny"] = tmp_path / "tiny.yaml"
     return folder
 
@@ -174,7 +174,7 @@ def test_tasks():
     [
         ("mask3d-vitb-scannet", "`rgbd3d pretrain mask3d-vitb-scannet --data YOUR_COPY_OF_SCANNET`"),
         ("mae-vitl-imagenet", "`rgbd3d pretrain mae-vitl-imagenet --data PARQUET_OF_IMAGENET_1K`"),
-        ("mae-vitl-imagenet", "`mae.backbone_weights(mae.read(FILE))` of conversion/mae.py"),
+        ("mae-vitl-imagenet", "`python conversion/mae.py FILE mae-vitl-imagenet FOLDER`"),
     ],
 )
 def test_a_recipe_has_no_weights(name: str, command: str):
@@ -182,7 +182,7 @@ def test_a_recipe_has_no_weights(name: str, command: str):
         lambda: rgbd3d.create_model(name, pretrained=True),
         lambda: rgbd3d.create_model(name, "pretraining", pretrained=True),
         lambda: rgbd3d.from_pretrained(name),
-        lambda: registry.backbone_weights(name),
+        lambda: card_weights.backbone_weights(name),
     ):
         with pytest.raises(NoWeightsError) as caught:
             call()
@@ -197,7 +197,12 @@ def test_the_named_ways_to_weights_of_photographs_work(tmp_path: Path):
     mae = conversion_modules.load("mae")
     weights = stored_weights(build_vit(registry.get_card("mae-vitb-imagenet").backbone))
     torch.save({"model": weights}, tmp_path / "public.pth")
-    assert mae.backbone_weights(mae.read(tmp_path / "public.pth")).keys() == weights.keys() - {"pos_embed"}
+    assert mae.main([str(tmp_path / "public.pth"), "mae-vitb-imagenet", str(tmp_path / "converted")]) == 0
+    model = rgbd3d.from_pretrained(tmp_path / "converted")
+    assert torch.equal(model.backbone.blocks[11].mlp.fc2.weight, weights["blocks.11.mlp.fc2.weight"])
+    assert model.card.license == registry.get_card("mae-vitb-imagenet").license
+    assert mae.main([str(tmp_path / "public.pth"), "mae-vitl-imagenet", str(tmp_path / "other")]) == 1
+    assert not (tmp_path / "other").exists()
     assert (REPOSITORY / "docs" / "data.md").is_file()
 
 
@@ -209,7 +214,7 @@ def test_bundled_backbone(bundled: Path, method: torch.nn.Module):
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
     assert all(value.dtype == torch.float32 for value in loaded.values())
-    assert torch.equal(registry.backbone_weights("tiny")["norm.weight"].float(), expected["norm.weight"])
+    assert torch.equal(card_weights.backbone_weights("tiny")["norm.weight"].float(), expected["norm.weight"])
 
 
 def test_bundled_pretraining_model(bundled: Path, method: torch.nn.Module):
@@ -217,6 +222,12 @@ def test_bundled_pretraining_model(bundled: Path, method: torch.nn.Module):
     loaded, expected = halved(model.method), halved(method)
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("task", [None, "pretraining"])
+def test_what_is_loaded_is_ready_to_predict(bundled: Path, saved: Path, task: str | None):
+    assert not any(rgbd3d.from_pretrained(name, task).training for name in ("tiny", saved))
+    assert rgbd3d.create_model("tiny", task, pretrained=True).training
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "decoder.safetensors"])
@@ -233,9 +244,9 @@ def test_damaged_bundled_weights_are_refused(bundled: Path, file: str, damage: s
 def test_weights_that_lack_a_tensor_are_refused(bundled: Path, recipe: Card, method: torch.nn.Module):
     weights = stored_weights(method.backbone)
     del weights["blocks.3.attn.qkv.bias"]
-    save_file(weights, bundled / registry.BACKBONE_FILE)
+    save_file(weights, bundled / card_weights.BACKBONE_FILE)
     card = registry.get_card("tiny")
-    pins = {**card.weights.files, registry.BACKBONE_FILE: pin(bundled / registry.BACKBONE_FILE)}
+    pins = {**card.weights.files, card_weights.BACKBONE_FILE: pin(bundled / card_weights.BACKBONE_FILE)}
     card_index._known()["tiny"].write_text(cards.dump(replace(card, weights=replace(card.weights, files=pins))))
     card_index._load_named.cache_clear()
     with pytest.raises(RuntimeError, match=r"blocks\.3\.attn\.qkv\.bias"):
@@ -244,7 +255,7 @@ def test_weights_that_lack_a_tensor_are_refused(bundled: Path, recipe: Card, met
 
 def test_only_the_backbone_is_published(bundled: Path):
     card = registry.get_card("tiny")
-    pins = {registry.BACKBONE_FILE: card.weights.files[registry.BACKBONE_FILE]}
+    pins = {card_weights.BACKBONE_FILE: card.weights.files[card_weights.BACKBONE_FILE]}
     card_index._known()["tiny"].write_text(cards.dump(replace(card, weights=replace(card.weights, files=pins))))
     card_index._load_named.cache_clear()
     assert rgbd3d.create_model("tiny", pretrained=True)
@@ -349,8 +360,8 @@ def test_cards_and_weights_from_the_hub(
     direct = rgbd3d.from_pretrained("me/tiny-weights", revision=weights)
     assert torch.equal(direct.backbone.norm.weight, method.backbone.norm.weight)
 
-    wrong = (saved / registry.BACKBONE_FILE).read_bytes()
-    (saved / registry.BACKBONE_FILE).write_bytes(wrong[:-1] + bytes([wrong[-1] ^ 1]))
+    wrong = (saved / card_weights.BACKBONE_FILE).read_bytes()
+    (saved / card_weights.BACKBONE_FILE).write_bytes(wrong[:-1] + bytes([wrong[-1] ^ 1]))
     other = publish(hub, saved, name="me/tiny-weights").oid
     (folder / "tiny.yaml").write_text(cards.dump(replace(recipe, weights=replace(pinned, revision=other))))
     card_index._known()["tiny"] = folder / "tiny.yaml"

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tiny import tiny_card
 
 import rgbd3d
-from rgbd3d import card_index, cards, registry
+from rgbd3d import card_index, card_weights, cards, registry
 from rgbd3d.cards import Card, Evaluation, Weights
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.folder import stored_weights
@@ -46,11 +46,11 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.
     weights = stored_weights(build_task_network(tuned_card()), half=True)
     folder = tmp_path / "weights" / TUNED
     folder.mkdir(parents=True)
-    save_file(weights, folder / registry.BACKBONE_FILE)
-    files = {registry.BACKBONE_FILE: pin(folder / registry.BACKBONE_FILE)}
+    save_file(weights, folder / card_weights.BACKBONE_FILE)
+    files = {card_weights.BACKBONE_FILE: pin(folder / card_weights.BACKBONE_FILE)}
     card = replace(tuned_card(), weights=Weights(status="bundled", files=files))
     (tmp_path / f"{TUNED}.yaml").write_text(cards.dump(card))
-    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(card_weights, "BUNDLED_WEIGHTS", tmp_path / "weights")
     card_index._known()[TUNED] = tmp_path / f"{TUNED}.yaml"
     return weights
 
@@ -71,7 +71,7 @@ def test_a_new_head_on_a_trained_backbone(task: str, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         model = rgbd3d.create_model(NAME, task=task, num_labels=LABELS[task], pretrained=True)
     assert type(model) is TASK_MODELS[task]
-    expected = registry.backbone_weights(NAME)
+    expected = card_weights.backbone_weights(NAME)
     state = model.network.backbone.state_dict()
     assert all(torch.equal(state[name], value.float()) for name, value in expected.items() if name != "pos_embed")
     assert f"the head for {task} on {NAME} is new: its weights are random" in caplog.text
@@ -92,7 +92,7 @@ def test_an_untrained_model_follows_torchs_seed_and_says_nothing(caplog: pytest.
 
 def test_the_decoder_of_pretraining_as_a_head_is_the_trained_one():
     model = rgbd3d.create_model(NAME, task="semantic-segmentation", num_labels=3, head="decoder", pretrained=True)
-    state, expected = model.network.head.decoder.state_dict(), registry.decoder_weights(NAME)
+    state, expected = model.network.head.decoder.state_dict(), card_weights.decoder_weights(NAME)
     assert torch.equal(state["blocks.0.attn.qkv.weight"], expected["blocks.0.attn.qkv.weight"].float())
 
 
@@ -144,13 +144,13 @@ def test_a_fine_tuned_card_comes_with_its_head(bundled: dict[str, torch.Tensor])
 
 
 def test_its_backbone_can_start_another_card(bundled: dict[str, torch.Tensor]):
-    found = registry.backbone_weights(TUNED)
+    found = card_weights.backbone_weights(TUNED)
     assert found.keys() == {name.removeprefix("backbone.") for name in bundled if name.startswith("backbone.")}
     assert torch.equal(found["norm.weight"], bundled["backbone.norm.weight"])
     with pytest.raises(
         NoWeightsError, match=f"{TUNED} is fine-tuned: it has no pre-training model; that of {NAME} may"
     ):
-        registry.decoder_weights(TUNED)
+        card_weights.decoder_weights(TUNED)
 
 
 def test_a_class_count_that_differs_names_both(bundled: dict[str, torch.Tensor]):
@@ -168,14 +168,14 @@ def test_another_task_is_refused(bundled: dict[str, torch.Tensor]):
 
 
 def test_a_recipe_names_the_command_that_trains_it(recipe: None):
-    for call in (rgbd3d.from_pretrained, registry.backbone_weights):
+    for call in (rgbd3d.from_pretrained, card_weights.backbone_weights):
         with pytest.raises(NoWeightsError, match=f"Train it with `rgbd3d finetune {TUNED}`"):
             call(TUNED)
     assert type(rgbd3d.create_model(TUNED)) is TASK_MODELS["semantic-segmentation"]
 
 
 def test_damaged_weights_are_refused(bundled: dict[str, torch.Tensor]):
-    path = registry.BUNDLED_WEIGHTS / TUNED / registry.BACKBONE_FILE
+    path = card_weights.BUNDLED_WEIGHTS / TUNED / card_weights.BACKBONE_FILE
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

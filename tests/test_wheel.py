@@ -38,12 +38,12 @@ import sys
 sys.path.insert(0, {str(tmp_path / "site")!r})
 import rgbd3d
 assert rgbd3d.__file__.startswith({str(tmp_path)!r}), rgbd3d.__file__
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 assert registry.cards_folder().is_relative_to({str(tmp_path)!r})
 names = rgbd3d.list_models()
 assert "mask3d-vitt-synthrooms" in names, names
 for name in rgbd3d.list_models(pretrained=True):
-    registry.backbone_weights(name)
+    card_weights.backbone_weights(name)
 from rgbd3d.cli import main
 sys.exit(main(["list"]))
 """

@@ -5,6 +5,7 @@ from tiny import SIZE, tiny_card
 from torch import Tensor
 
 from rgbd3d.downstream.sections import TaskSections, class_names_of
+from rgbd3d.modeling_tasks import RgbdForTask, task_model
 from rgbd3d.objectives import Decoder
 from rgbd3d.tasks import (
     DPT,
@@ -41,11 +42,23 @@ DEPTH = {
 INSTANCE = {"instances": InstanceSegmentation(labels="nyu13", classes=(1, 4, 9), width=16)}
 OBJECTIVES = SEMANTIC | DEPTH | INSTANCE
 """By a name for tests."""
+ONE_EACH = ["semantic-convnext", "depth-convnext", "instances"]
+"""One of every task."""
 
 
 def sections(name: str) -> TaskSections:
     objective = OBJECTIVES[name]
     return TaskSections(tiny_card().backbone, objective, class_names_of(objective))
+
+
+def build(name: str) -> RgbdForTask:
+    """A model with random weights, the same at every call."""
+    torch.manual_seed(0)
+    model = task_model(sections(name)).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are seen in the result
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+    return model
 
 
 def labels(name: str, batch: int = 2, size: tuple[int, int] = SIZE) -> dict[str, Tensor]:

@@ -123,7 +123,7 @@ class RgbdViT(VisionTransformer):
         state = dict(state)
         table = state.pop("pos_embed", None)
         if table is not None:
-            rows = table[0, self.num_prefix_tokens :]
+            rows = table[0, int("cls_token" in state) :]
             if not is_sincos(rows):
                 raise ValueError(
                     f"`pos_embed` {tuple(table.shape)} is not the fixed 2-D sine-cosine table: "

@@ -17,12 +17,14 @@ class Source(Dataset[RGBDSample], ABC):
         kind: What a sample is: a frame (`RGBDSample`), a cloud (`PointSample`) or a clip (`ClipSample`).
         columns: Keys of its samples.
         label_space: Names the classes behind `semantic`, or None.
+        stride: The data hold one in this many of the frames that were recorded, as far as they say so.
     """
 
     name: str
     kind: Kind = "frames"
     columns: tuple[str, ...]
     label_space: str | None
+    stride: int = 1
 
     @abstractmethod
     def __len__(self) -> int:

@@ -28,6 +28,9 @@ from rgbd3d.types import Kind
 
 WORK, PLAN, MANIFEST, CARD = ".prepare", "plan.json", "manifest.json", "README.md"
 
+FORMAT = 2
+"""Of the files that are written; folders of another one neither go on nor merge. 2: the files know their stride."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,6 +46,7 @@ class Settings:
         size: (height, width), or None for that of the raw frames.
         depth_encoding: Of `rgbd3d.data.codec.encode_depth`.
         pseudo_depth: MODEL@REVISION:KIND that estimated the depth, or None.
+        format: `FORMAT` of the version that began.
     """
 
     data_set: str
@@ -54,6 +58,7 @@ class Settings:
     size: tuple[int, int] | None
     depth_encoding: DepthEncoding
     pseudo_depth: str | None
+    format: int
 
     @property
     def options(self) -> Options:
@@ -300,6 +305,8 @@ def _plan(folder: Path) -> Plan:
     content = read_json(file)
     try:
         size = content["settings"]["size"]
+        if content["settings"].get("format") != FORMAT:
+            raise DataError(f"{file}: damaged, or begun by another version of rgbd3d: prepare the data in a new folder")
         settings = Settings(**{**content["settings"], "size": tuple(size) if size else None})
         return Plan(settings, {check_name(task, file): list(units) for task, units in content["tasks"].items()})
     except (KeyError, TypeError, AttributeError) as error:

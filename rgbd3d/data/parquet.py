@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,13 @@ class _Shard:
     footer_sha256: str
 
 
+class _Schema(NamedTuple):
+    columns: list[str]
+    kind: Kind
+    label_space: str | None
+    stride: int
+
+
 @dataclass(frozen=True)
 class _Group:
     """Rows of one row group that are part of the source; `rows` None means all `size` of them."""
@@ -50,8 +57,9 @@ class ParquetSource(Source):
         paths: Files of one split, in order.
         filesystem: Where they are.
         name: For logs and errors.
-        every: Keep every k-th frame of each sequence (rows with the same scene_id), counted as it was recorded: of
-            data that hold every 25th, `every=50` keeps every other row. 1 keeps all rows.
+        every: Keep every k-th frame of each sequence (rows with the same scene_id), a multiple of the stride: of data
+            that hold every 25th, `every=50` keeps every other row. Rows are counted, so what was left out when the
+            data were prepared shifts the later ones. 1 keeps all rows.
         columns: What to decode; None decodes all columns that the schema knows.
 
     Raises:
@@ -71,12 +79,10 @@ class ParquetSource(Source):
         self._filesystem = filesystem
         with ThreadPoolExecutor(8) as pool:  # remote footers are a round trip each
             self._shards = list(pool.map(self._open_shard, paths))
-        arrow_schema = self._common_schema()
-        self.kind = schema.stored_kind(arrow_schema)
-        self.columns = _choose(columns, arrow_schema.names, name, self.kind)
-        self.label_space = schema.stored_label_space(arrow_schema)
-        self._every = _rows_apart(every, schema.stored_stride(arrow_schema), name)
-        self._groups = self._all_groups() if self._every == 1 else self._every_kth("scene_id" in arrow_schema.names)
+        available, self.kind, self.label_space, self.stride = self._common_schema()
+        self.columns = _choose(columns, available, name, self.kind)
+        self._every = _rows_apart(every, self.stride, name)
+        self._groups = self._all_groups() if self._every == 1 else self._every_kth("scene_id" in available)
         if not self._groups:
             raise DataError(f"{name}: its {len(paths)} Parquet files have no rows")
         self._ends = np.cumsum([group.size for group in self._groups])
@@ -146,10 +152,10 @@ class ParquetSource(Source):
 
     # -------------------------------------------------------------------------------------------------------- layout
 
-    def _common_schema(self) -> pa.Schema:
-        first, *others = (shard.footer.schema.to_arrow_schema() for shard in self._shards)
+    def _common_schema(self) -> _Schema:
+        first, *others = (_schema_of(shard) for shard in self._shards)
         for shard, other in zip(self._shards[1:], others, strict=True):
-            if other.names != first.names or _meaning(other) != _meaning(first):
+            if other != first:
                 like = self._shards[0].path
                 raise DataError(f"{shard.path}: columns, kind, label space or stride differ from {like}")
         return first
@@ -189,8 +195,14 @@ def _rows_apart(every: int, stride: int, name: str) -> int:
     return every // stride
 
 
-def _meaning(arrow_schema: pa.Schema) -> tuple[str | None, str, int]:
-    return schema.stored_label_space(arrow_schema), schema.stored_kind(arrow_schema), schema.stored_stride(arrow_schema)
+def _schema_of(shard: _Shard) -> _Schema:
+    said = shard.footer.schema.to_arrow_schema()
+    try:
+        return _Schema(
+            said.names, schema.stored_kind(said), schema.stored_label_space(said), schema.stored_stride(said)
+        )
+    except DataError as error:
+        raise DataError(f"{shard.path}: {error}") from error
 
 
 def _values(table: pa.Table, row: int) -> dict[str, Any]:

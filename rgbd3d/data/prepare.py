@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rgbd3d.data.catalog import DataSet, find
 from rgbd3d.data.codec import MAX_PIXELS, DataError, DepthEncoding, FileBytes, MissingDataError
-from rgbd3d.data.manifest import File, Outcome, Plan, Record, Settings, Skipped, finish, open_work, records
+from rgbd3d.data.manifest import FORMAT, File, Outcome, Plan, Record, Settings, Skipped, finish, open_work, records
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.readers import open_reader
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit
@@ -125,6 +125,7 @@ def prepare(
         size=size,
         depth_encoding=depth_encoding,
         pseudo_depth=model_name,
+        format=FORMAT,
     )
     plan = Plan(settings, {task.name: [unit.name for unit in task.units] for task in tasks})
     out.mkdir(parents=True, exist_ok=True)

@@ -77,12 +77,23 @@ def run_tasks(
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Ctrl-C waits until the end; processes that are started here never get it: it is the parent's business."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Ctrl-C waits until the end; processes that are started here never get it: it is the parent's business.
+
+    Blocking it is for them, who inherit the mask. Here another thread may still take it (tqdm has one), and Python then
+    calls the handler in the main thread: so that may not raise either.
+    """
+    kept: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: kept.append(number)) if in_main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+    for number in kept:
+        signal.raise_signal(number)
 
 
 def _next(ready: SimpleQueue[Future[Result]]) -> Future[Result] | None:

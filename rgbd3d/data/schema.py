@@ -79,14 +79,21 @@ def check_columns(columns: Iterable[str], kind: Kind = "frames") -> tuple[str, .
 
 
 def stored_label_space(schema: pa.Schema) -> str | None:
-    """Label space that a file names in its schema, or None."""
-    return _stored(schema).get("label_space")
+    """Label space that a file names in its schema, or None.
+
+    Raises:
+        DataError: It is no name, as for the kind and the stride, or there is no telling what the schema says.
+    """
+    space = _stored(schema).get("label_space")
+    if not (space is None or isinstance(space, str)):
+        raise DataError(f"the label space in the schema should be a name, not {space!r}")
+    return space
 
 
 def stored_kind(schema: pa.Schema) -> Kind:
     """Kind that a file names in its schema; files that name none hold frames."""
     kind = _stored(schema).get("kind", "frames")
-    if kind not in COLUMNS:
+    if not isinstance(kind, str) or kind not in COLUMNS:
         raise DataError(f"rows of kind {kind!r} are not known, only {list(COLUMNS)}: a newer version may read them")
     return cast(Kind, kind)
 
@@ -94,14 +101,20 @@ def stored_kind(schema: pa.Schema) -> Kind:
 def stored_stride(schema: pa.Schema) -> int:
     """Stride that a file names in its schema; 1 in files that name none."""
     stride = _stored(schema).get("stride", 1)
-    if not isinstance(stride, int) or stride < 1:
+    if type(stride) is not int or stride < 1:
         raise DataError(f"the stride in the schema should be a positive number, not {stride!r}")
     return stride
 
 
 def _stored(schema: pa.Schema) -> dict[str, Any]:
-    metadata = (schema.metadata or {}).get(_METADATA_KEY)
-    return json.loads(metadata) if metadata else {}
+    text = (schema.metadata or {}).get(_METADATA_KEY, b"{}")
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"what the schema says for rgbd3d is no JSON ({error})") from error
+    if not isinstance(metadata, dict):
+        raise DataError(f"what the schema says for rgbd3d should be a mapping, not {metadata!r}")
+    return metadata
 
 
 # -------------------------------------------------------------------------------------------------------------- rows

@@ -39,8 +39,8 @@ def open_source(
             a folder of frames, or of such folders (`rgbd3d.data.frame_folder` lists the layouts);
             `synthrooms?scenes=N[&frames=N][&size=WIDTHxHEIGHT]`, rooms that are rendered when they are asked for.
         split: Part of the data set. A folder of frames without a folder of that name has only "train": all of it.
-        every: Keep every k-th frame of each sequence as it was recorded; prepared data know their own stride. 1 keeps
-            all there are.
+        every: Keep every k-th frame of each sequence, of which prepared data hold one in STRIDE: every
+            (k / STRIDE)-th of their rows. 1 keeps all there are.
         columns: Keys of a sample to decode; None decodes all there are.
         units_per_metre: Depth unit of a frame folder; None is 5000 for the TUM layout and otherwise 1000 (millimetres).
 

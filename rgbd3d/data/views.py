@@ -24,7 +24,7 @@ class View(Source):
     def __init__(self, source: Source) -> None:
         self.source = source
         self.name, self.kind, self.columns = source.name, source.kind, source.columns
-        self.label_space = source.label_space
+        self.label_space, self.stride = source.label_space, source.stride
 
     def __len__(self) -> int:
         return len(self.source)

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from rgbd3d.downstream.levels import Level, is_pyramid
-from rgbd3d.heads.attentive import DenseAttentiveHead
+from rgbd3d.heads.attentive import AttentiveHead
 from rgbd3d.heads.convnext import ConvNeXtHead
 from rgbd3d.heads.decoder import DecoderHead
 from rgbd3d.heads.dpt import DPTHead
@@ -85,7 +85,7 @@ def build_head(
         case Linear():
             return LinearHead(dim, out_channels)
         case Attentive():
-            return DenseAttentiveHead(dim, out_channels, heads=head.heads)
+            return AttentiveHead(dim, out_channels, heads=head.heads)
         case ConvNeXt():
             return ConvNeXtHead(dim, out_channels, width=head.width, cells=head.cells, depth=head.depth, task=task)
         case DPT():

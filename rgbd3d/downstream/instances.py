@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.image_list import ImageList
 
 from rgbd3d.downstream.base import Losses, Size, TaskNetwork
 from rgbd3d.downstream.heads import Reading, require_plain
-from rgbd3d.heads.mask_rcnn import build_regions, targets_from_instances
+from rgbd3d.heads.mask_rcnn import MaskRCNNHead, targets_from_instances
 from rgbd3d.heads.regions import Target, paste_masks
-from rgbd3d.heads.simple_fpn import SimpleFeaturePyramid
 from rgbd3d.tasks import InstanceSegmentation
-
-
-class MaskRCNNHead(nn.Module):
-    """All of `rgbd3d.heads.mask_rcnn` but the backbone: pyramid, region proposals, boxes and masks.
-
-    Args:
-        dim: Width of the backbone.
-        patch: Pixels per patch side.
-        classes: Number of thing classes.
-        width: Channels of the pyramid.
-    """
-
-    def __init__(self, dim: int, patch: int, classes: int, width: int) -> None:
-        super().__init__()
-        proposals, regions = build_regions(patch, classes, width)
-        self.pyramid = SimpleFeaturePyramid(dim, width)
-        self.proposals: Any = proposals
-        self.regions: Any = regions
-
-    def levels(self, features: list[Tensor]) -> OrderedDict[str, Tensor]:
-        """The pyramid by number, finest first."""
-        return OrderedDict((str(number), level) for number, level in enumerate(self.pyramid(features)))
-
-    def forward(
-        self, features: list[Tensor], image: Tensor, targets: list[Target] | None = None
-    ) -> tuple[list[Target], Losses]:
-        """Detections in evaluation, losses in training.
-
-        Args:
-            features: Raw output of the last block, (B, D, h, w).
-            image: (B, 3, H, W); its size counts.
-            targets: Of `targets_from_instances`, for training.
-
-        Returns:
-            Detections whose `masks` are those of their boxes, (N, 1, m, m); and the parts of the loss.
-        """
-        sizes = [(image.shape[-2], image.shape[-1])] * len(image)
-        levels = self.levels(features)
-        proposals, first = self.proposals(ImageList(image, sizes), levels, targets)
-        detections, second = self.regions(levels, proposals, sizes, targets)
-        return detections, {**first, **second}
 
 
 class InstanceNetwork(TaskNetwork):

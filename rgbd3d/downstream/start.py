@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from rgbd3d import registry
+from rgbd3d import card_weights
 from rgbd3d.cards import Card, ForeignBackbone
 from rgbd3d.downstream.base import TaskNetwork
 from rgbd3d.downstream.foreign import foreign_weights
@@ -44,12 +44,12 @@ def initial_network(card: Card) -> TaskNetwork:
         if section.pretrained:
             network.load_backbone(foreign_weights(section))
         return network
-    backbone = registry.initial_weights(card)
+    backbone = card_weights.initial_weights(card)
     if backbone is None:
         return network
     load_start(network, backbone, card, str(card.init))
     if isinstance(network.head, DecoderHead):
-        load_decoder(network, registry.decoder_weights(str(card.init)), card, str(card.init))
+        load_decoder(network, card_weights.decoder_weights(str(card.init)), card, str(card.init))
     return network
 
 

@@ -15,19 +15,23 @@ WEIGHT_FILES = ("model.safetensors", "open_clip_model.safetensors")
 """Names of weights in timm's repositories on the Hub."""
 
 
-def build_timm(name: str, **arguments: Any) -> nn.Module:
-    """The network of a name, without classifier unless `num_classes` is given, for images of any size if it can.
+def build_timm(name: str, *, num_classes: int = 0, **weights: Any) -> nn.Module:
+    """The network of a name for images of any size, if it can take them.
 
     Args:
         name: timm's.
-        **arguments: timm's.
+        num_classes: Of its classifier; 0 is none.
+        **weights: timm's arguments that say which ones it loads; without any it is freshly initialised.
 
     Raises:
         ValueError: timm has none of that name, or no weights although they were asked for.
     """
-    arguments = {"num_classes": 0, **arguments}
+    network: nn.Module
     try:
-        network = _build(name, arguments)
+        try:
+            network = timm.create_model(name, num_classes=num_classes, dynamic_img_size=True, **weights)
+        except TypeError:  # an architecture without that argument
+            network = timm.create_model(name, num_classes=num_classes, **weights)
     except RuntimeError as error:  # unknown, or without weights
         unknown = did_you_mean(name, timm.list_models()) if not timm.is_model(name) else ""
         raise ValueError(f"timm cannot build {name!r}: {error}{unknown}") from error
@@ -96,11 +100,3 @@ def _pretrained(name: str) -> PretrainedCfg:
     if config is None:
         raise ValueError(f"timm knows no model {name!r}{did_you_mean(name, timm.list_models())}")
     return config
-
-
-def _build(name: str, arguments: dict[str, Any]) -> nn.Module:
-    try:
-        network: nn.Module = timm.create_model(name, dynamic_img_size=True, **arguments)
-    except TypeError:  # an architecture without that argument
-        network = timm.create_model(name, **arguments)
-    return network

@@ -19,7 +19,7 @@ from rgbd3d.evaluation.models import check_fits, check_same_recipe
 from rgbd3d.evaluation.protocols import TransferProtocol, find_card, find_protocol
 from rgbd3d.evaluation.protocols_base import OWN_SIZE, ScoredProtocol
 from rgbd3d.evaluation.result import Data, Result, comparable, versions
-from rgbd3d.evaluation.score import score
+from rgbd3d.evaluation.score import results, score
 
 SAMPLES = 8
 """Frames that the page of a scored model shows, unless told otherwise."""
@@ -191,7 +191,7 @@ def score_models(
         facts=facts,
         pretrained=pretrained,
         seeds=tuple(card.train.seed for card in cards),
-        runs=comparable([meter.compute() for meter in meters]),
+        runs=comparable([results(protocol, source, meter) for meter in meters]),
         data=Data.of(source, split),
         command=command,
         versions=versions(where),

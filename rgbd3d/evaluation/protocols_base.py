@@ -93,7 +93,7 @@ class Frames:
         """What the protocol needs of a frame, and its number, with labels in its label space.
 
         Raises:
-            ValueError: It has another size than the others.
+            ValueError: It has another size than the others, or is none of every k-th.
             DataError: A label is none of the label space of the source.
         """
         seen = source if self.label_space is None else Labelled(source, self.label_space)
@@ -103,6 +103,12 @@ class Frames:
             raise ValueError(
                 f"{source.name}, frame {index}: {size[1]} x {size[0]} pixels; this protocol is for frames of "
                 f"{self.size[1]} x {self.size[0]}: prepare them without resizing"
+            )
+        number = sample.get("frame_id")
+        if self.every is not None and (number is None or number % self.every):
+            raise ValueError(
+                f"{source.name}, frame {index}: frame_id is {number}; {self._expected}, every {self.every}th frame: "
+                f"prepare it with --stride {self.every}"
             )
         return {key: value for key, value in sample.items() if key in (*self.columns, "frame_id")}
 
@@ -118,11 +124,6 @@ class Frames:
                 raise ValueError(
                     f"{self._expected}; frame_id at position {position} of {source.name} is {found}, but {number} is "
                     "there: other frames, or not named by their official numbers and in that order"
-                )
-            if self.every is not None and (found is None or found % self.every):
-                raise ValueError(
-                    f"{self._expected} with every {self.every}th frame; frame_id at position {position} of "
-                    f"{source.name} is {found}: prepare it with --stride {self.every}"
                 )
 
 

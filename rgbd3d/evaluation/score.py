@@ -54,6 +54,18 @@ def score(
     return meter
 
 
+def results(protocol: ScoredProtocol[M], source: Source, meter: M) -> dict[str, float]:
+    """Name -> value of what `score` measured, of one process or of all.
+
+    Raises:
+        ValueError: No frame has a truth that counts; names protocol and data.
+    """
+    try:
+        return meter.compute()
+    except ValueError as error:
+        raise ValueError(f"{protocol.name} on {source.name}: {error}") from error
+
+
 def _batches(protocol: ScoredProtocol[M], source: Source, indices: Sequence[int], size: int) -> Iterator[list[Sample]]:
     """Consecutive frames of one size."""
     waiting: list[Sample] = []

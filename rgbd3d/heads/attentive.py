@@ -1,4 +1,4 @@
-"""Attentive probes: cross-attention to the patches, then a linear layer, for images or for each of their positions.
+"""An attentive probe: cross-attention of each position to all patches, then a linear layer.
 
 Stronger than a linear probe, because a query can choose what it looks at, and still far too small to make up for weak
 features. None of the papers probes like this (FACTS.md §7); the layers are the usual ones for masked autoencoders.
@@ -8,46 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from rgbd3d.backbones.positions import sincos_2d
 
 
 class AttentiveHead(nn.Module):
-    """Pools the patches by cross-attention with one learnt query, then maps linearly: for classes of whole images.
-
-    Args:
-        dim: Width of the tokens.
-        out_channels: Number of classes.
-        heads: Attention heads; they divide `dim`.
-    """
-
-    def __init__(self, dim: int, out_channels: int, *, heads: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.empty(1, 1, dim))
-        self.norm = nn.LayerNorm(dim)
-        self.pool = nn.MultiheadAttention(dim, heads, batch_first=True)
-        self.predict = nn.Linear(dim, out_channels)
-        nn.init.trunc_normal_(self.query, std=0.02)
-        nn.init.zeros_(self.predict.weight)
-        nn.init.zeros_(self.predict.bias)
-
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Predicts once per image.
-
-        Args:
-            features: float (B, dim, h, w), of which the last is used.
-
-        Returns:
-            float (B, out_channels).
-        """
-        tokens = self.norm(features[-1].flatten(2).transpose(1, 2))
-        pooled, _ = self.pool(self.query.expand(len(tokens), -1, -1), tokens, tokens, need_weights=False)
-        return self.predict(pooled[:, 0])
-
-
-class DenseAttentiveHead(nn.Module):
     """Each position of the grid looks at all patches, adds what it found to its own patch, and maps linearly.
 
     The query of a position is its fixed sine-cosine code; keys are the patches with theirs, values the patches. Starts

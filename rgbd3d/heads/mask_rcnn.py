@@ -12,16 +12,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import LayerNorm2d
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor
-from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
 from rgbd3d.heads.regions import (
-    PadOnly,
     ProposalHead,
     PyramidAnchors,
     PyramidPooler,
@@ -35,85 +32,62 @@ from rgbd3d.types import IGNORE_LABEL
 _BOX_CELLS, _MASK_CELLS = 7, 14
 
 
-class PyramidBackbone(nn.Module):
-    """A ViT and the pyramid on the raw output of its last block.
+class MaskRCNNHead(nn.Module):
+    """All of the detector but the backbone: pyramid, region proposals, boxes and masks; freshly initialised.
 
     Args:
-        net: The ViT.
-        width: Channels of the pyramid.
-    """
-
-    def __init__(self, net: VisionTransformer, width: int) -> None:
-        super().__init__()
-        self.net = net
-        self.pyramid = SimpleFeaturePyramid(net.embed_dim, width)
-        self.out_channels = width
-
-    def forward(self, image: Tensor) -> OrderedDict[str, Tensor]:
-        """Normalised images (B, 3, H, W) -> levels by number, finest first; see `SimpleFeaturePyramid`."""
-        maps = self.net.forward_intermediates(image, indices=1, norm=False, intermediates_only=True)
-        assert isinstance(maps, list)
-        return OrderedDict((str(number), level) for number, level in enumerate(self.pyramid(maps)))
-
-
-def build_mask_rcnn(
-    backbone: VisionTransformer,
-    classes: int,
-    *,
-    width: int = 256,
-    image_mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
-    image_std: Sequence[float] = IMAGENET_DEFAULT_STD,
-    score_threshold: float = 0.05,
-    detections_per_image: int = 100,
-) -> GeneralizedRCNN:
-    """Builds the detector around a backbone, which is used, not copied; the rest is freshly initialised.
-
-    The model has the interface of torchvision's detectors. It takes a list of images, float (3, H, W) in 0..1 of any
-    sizes; they are padded to multiples of two patches, never resized. In training it also takes a list of targets
-    (`targets_from_instances`) and returns a dictionary of losses to sum up. In evaluation it returns for each image
-    `boxes` float (N, 4), `labels` int64 (N,), `scores` float (N,), falling, and `masks` float (N, 1, H, W), the
-    probability that a pixel belongs to the object.
-
-    Args:
-        backbone: A ViT that takes any grid of patches.
-        classes: Number of thing classes, without background; labels are 1 to `classes`.
-        width: Channels of pyramid and heads.
-        image_mean: Mean of the pixels that the backbone expects to be subtracted.
-        image_std: Standard deviation by which it expects them to be divided.
-        score_threshold: Detections below it are left out (Pri3D's configuration says 0.5, which lowers AP).
-        detections_per_image: At most so many are returned.
-
-    Raises:
-        ValueError: No class, a patch that is not square, or a backbone that takes images of one size only.
-    """
-    patch = _patch_of(backbone)
-    proposals, heads = build_regions(
-        patch, classes, width, score_threshold=score_threshold, detections_per_image=detections_per_image
-    )
-    transform = PadOnly(image_mean, image_std, multiple=2 * patch)
-    return GeneralizedRCNN(PyramidBackbone(backbone, width), proposals, heads, transform)
-
-
-def build_regions(
-    patch: int, classes: int, width: int, *, score_threshold: float = 0.05, detections_per_image: int = 100
-) -> tuple[RegionProposals, RegionHeads]:
-    """What finds and describes objects on the levels of a `SimpleFeaturePyramid`; freshly initialised.
-
-    Args:
+        dim: Width of the backbone, divisible by 4.
         patch: Pixels per patch side.
-        classes: Number of thing classes, without background.
-        width: Channels of the levels.
-        score_threshold: As in `build_mask_rcnn`.
-        detections_per_image: As there.
+        classes: Number of thing classes, without background; labels are 1 to `classes`.
+        width: Channels of the pyramid and of what works on it.
 
     Raises:
-        ValueError: No class.
+        ValueError: No class, or a width of the backbone that is not divisible by 4.
     """
-    if classes < 1:
-        raise ValueError(f"a detector needs at least one class, not {classes}")
-    strides = [patch / scale for scale in SCALES]
+
+    def __init__(self, dim: int, patch: int, classes: int, width: int) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"a detector needs at least one class, not {classes}")
+        strides = [patch / scale for scale in SCALES]
+        proposals, regions = _proposals(strides, width), _regions(strides[:-1], patch, classes, width)
+        self.pyramid = SimpleFeaturePyramid(dim, width)  # drawn last: a seed gives the same weights as ever
+        self.proposals, self.regions = proposals, regions
+
+    def levels(self, features: Sequence[Tensor]) -> OrderedDict[str, Tensor]:
+        """The pyramid by number, finest first; see `SimpleFeaturePyramid`."""
+        return OrderedDict((str(number), level) for number, level in enumerate(self.pyramid(features)))
+
+    def forward(
+        self, features: Sequence[Tensor], image: Tensor, targets: list[Target] | None = None
+    ) -> tuple[list[Target], dict[str, Tensor]]:
+        """Detections in evaluation, losses in training.
+
+        Args:
+            features: Maps of a backbone, (B, D, h, w) each; the last one is used: the raw output of the last block.
+            image: (B, 3, H, W); its size counts.
+            targets: Of `targets_from_instances`, for training.
+
+        Returns:
+            Detections, none in training: of each image at most 100, of a score of 0.05 or more, as `boxes` float
+            (N, 4), `labels` int64 (N,), `scores` float (N,), falling, and `masks` float (N, 1, m, m), the probability
+            that a part of the box belongs to the object (`rgbd3d.heads.regions.paste_masks`).
+            And losses to sum up, none in evaluation.
+
+        Raises:
+            ValueError: Training without targets.
+        """
+        sizes = [(image.shape[-2], image.shape[-1])] * len(image)
+        levels = self.levels(features)
+        proposals, first = self.proposals(ImageList(image, sizes), levels, targets)
+        detections, second = self.regions(levels, proposals, sizes, targets)
+        return detections, {**first, **second}
+
+
+def _proposals(strides: Sequence[float], width: int) -> RegionProposals:
+    """What finds objects of any class on the levels of the pyramid."""
     anchors = PyramidAnchors(strides)
-    proposals = RegionProposals(
+    return RegionProposals(
         anchors,
         ProposalHead(width, anchors.num_anchors_per_location()[0], conv_depth=2),
         fg_iou_thresh=0.7,
@@ -124,8 +98,12 @@ def build_regions(
         post_nms_top_n={"training": 1000, "testing": 1000},
         nms_thresh=0.7,
     )
-    heads = RegionHeads(
-        PyramidPooler(strides[:-1], patch, _BOX_CELLS),
+
+
+def _regions(strides: Sequence[float], patch: int, classes: int, width: int) -> RegionHeads:
+    """What describes them, by class, box and mask; it does not read the coarsest level."""
+    return RegionHeads(
+        PyramidPooler(strides, patch, _BOX_CELLS),
         FastRCNNConvFCHead((width, _BOX_CELLS, _BOX_CELLS), [width] * 4, [4 * width], norm_layer=LayerNorm2d),
         FastRCNNPredictor(4 * width, classes + 1),
         fg_iou_thresh=0.5,
@@ -133,27 +111,17 @@ def build_regions(
         batch_size_per_image=512,
         positive_fraction=0.25,
         bbox_reg_weights=None,  # 10, 10, 5, 5
-        score_thresh=score_threshold,
+        score_thresh=0.05,
         nms_thresh=0.5,
-        detections_per_img=detections_per_image,
-        mask_roi_pool=PyramidPooler(strides[:-1], patch, _MASK_CELLS),
+        detections_per_img=100,
+        mask_roi_pool=PyramidPooler(strides, patch, _MASK_CELLS),
         mask_head=MaskRCNNHeads(width, [width] * 4, 1, norm_layer=LayerNorm2d),
         mask_predictor=MaskRCNNPredictor(width, width, classes + 1),
     )
-    return proposals, heads
-
-
-def _patch_of(backbone: VisionTransformer) -> int:
-    height, width = backbone.patch_embed.patch_size
-    if height != width:
-        raise ValueError(f"the pyramid needs square patches, not {height} x {width}")
-    if not backbone.dynamic_img_size:
-        raise ValueError("the backbone takes images of one size only; build it with dynamic_img_size=True")
-    return int(height)
 
 
 def targets_from_instances(instance: Tensor, semantic: Tensor, thing_classes: Sequence[int]) -> Target:
-    """The objects of a frame as a target of `build_mask_rcnn`.
+    """The objects of a frame as a target of `MaskRCNNHead`.
 
     An object is what has one instance id and one thing class. Where no truth is known, a detector is neither right nor
     wrong: pixels without a label, and pixels of a thing class without an instance, such as a crowd.
@@ -167,7 +135,7 @@ def targets_from_instances(instance: Tensor, semantic: Tensor, thing_classes: Se
         boxes: float32 (N, 4), x1, y1, x2, y2: the edges of the outermost pixels, so that x2 - x1 is the width.
         labels: int64 (N,), 1 to the number of thing classes.
         masks: uint8 (N, H, W).
-        ignore: bool (H, W). Optional in training: without it nothing is ignored, as in Detectron2.
+        ignore: bool (H, W), where no truth is known.
 
     Raises:
         ValueError: Maps of different sizes, ids out of range, or thing classes that are repeated or no train ids.

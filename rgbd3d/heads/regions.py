@@ -9,7 +9,6 @@ Detectron2: pixel i covers i to i + 1.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,6 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou, roi_align
 
 Target = dict[str, Tensor]
@@ -144,7 +142,7 @@ class RegionHeads(RoIHeads):
         Args:
             features: Levels of the pyramid.
             proposals: Boxes per image.
-            image_shapes: (height, width) of each image before padding.
+            image_shapes: (height, width) of each image.
             targets: Truth, in training.
         """
         if not self.training:
@@ -208,33 +206,6 @@ class RegionHeads(RoIHeads):
         return functional.binary_cross_entropy_with_logits(own, truth.to(own))
 
 
-class PadOnly(GeneralizedRCNNTransform):
-    """Normalises and pads images, without resizing; pastes the masks of detections into the images.
-
-    Args:
-        mean: Of the pixels of each channel in 0..1.
-        std: Their standard deviation.
-        multiple: Height and width of the padded batch are multiples of it.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], multiple: int) -> None:
-        super().__init__(0, 0, list(mean), list(std), size_divisible=multiple)
-
-    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
-        """Leaves both as they are: sizes are chosen by the data's transforms."""
-        return image, target
-
-    def postprocess(self, result: list[Target], image_shapes: Any, original_image_sizes: Any) -> list[Target]:
-        """Turns the masks of boxes, (N, 1, m, m), into those of images, (N, 1, H, W)."""
-        if not self.training:
-            for found, size in zip(result, original_image_sizes, strict=True):
-                found["masks"] = paste_masks(found["masks"], found["boxes"], size)
-        return result
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(mean={self.image_mean}, std={self.image_std}, multiple={self.size_divisible})"
-
-
 def crop_masks(masks: Tensor, index: Tensor, boxes: Tensor, size: int) -> Tensor:
     """The part of a mask in each box, averaged into size x size cells.
 
@@ -280,9 +251,7 @@ def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mostly_ignored(boxes: Tensor, target: Target) -> Tensor:
-    """Which boxes lie mostly in the ignored region of their image, bool (N,); none where the target has no `ignore`."""
-    if "ignore" not in target:
-        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    """Which boxes lie mostly in the ignored region of their image, bool (N,)."""
     return ignored_share(boxes, target["ignore"]) > MOSTLY
 
 

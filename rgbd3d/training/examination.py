@@ -22,7 +22,7 @@ from rgbd3d.downstream.network import TaskNetwork
 from rgbd3d.evaluation.metrics import Meter
 from rgbd3d.evaluation.metrics.names import name_of
 from rgbd3d.evaluation.protocols_base import ScoredProtocol
-from rgbd3d.evaluation.score import score
+from rgbd3d.evaluation.score import results, score
 from rgbd3d.files import write_atomic
 
 EVALUATIONS = "evaluations.jsonl"
@@ -105,7 +105,7 @@ class Examination(TrainerCallback):
             ValueError: Data or predictions do not fit the protocol, or nothing can be counted.
             DataError: A frame cannot be used.
         """
-        metrics = self._score().compute()
+        metrics = results(self.protocol, self._source, self._score())
         found = Evaluated(step, metrics)
         if self.best is None or self._merit(found) > self._merit(self.best):
             self.best = found

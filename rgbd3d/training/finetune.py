@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
+from transformers import TrainingArguments
 
 from rgbd3d.cards import Card, Evaluation, ForeignBackbone, Measured, with_overrides
 from rgbd3d.downstream.foreign import on_backbone
@@ -23,7 +24,7 @@ from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.examination import Evaluated, Examination
 from rgbd3d.training.exported_card import Given, exported_card
 from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
-from rgbd3d.training.resume import Identity
+from rgbd3d.training.resume import Identity, ResumeError
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
 from rgbd3d.training.start import Loaded, open_start
 from rgbd3d.training.task_frames import TaskFrames, open_task_frames
@@ -139,6 +140,7 @@ def finetune(
         args = training_arguments(card.train, call.output, call.pace, device)
         with args.main_process_first(desc="rendering"):
             frames = open_task_frames(card, data)
+        _refuse_other_runs(call, frames, args)
         trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
         return _finish(call, frames, trained, args.device.type) if len(trained) == len(call.each_seed()) else None
 
@@ -203,8 +205,7 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     folder.mkdir(parents=True, exist_ok=True)
     args = training_arguments(card.train, folder, call.pace, call.device)
     args.max_steps = total_steps(card.train, len(frames.train))
-    identity = run_identity(card, frames.train.digest(), call.start_digest, args.world_size)
-    identity |= {"scored_digest": frames.scored.digest(), **call.brought}
+    identity = _identity(call, card, frames, args)
     checkpoint = find_checkpoint(args, folder, identity, call.resume)
     run = Run(card, frames.train, args, folder, identity, checkpoint, call.workers, call.pace)
     record_start(run, call.data, overrides)
@@ -215,6 +216,28 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
         return None
     exported = exported_card(call.original, card, call.data, overrides, call.given)
     return _export(run, network, examination, exported, call.command(None if call.seeds is None else [seed]))
+
+
+def _refuse_other_runs(call: _Call, frames: TaskFrames, args: TrainingArguments) -> None:
+    """Refuses a folder with runs of another recipe before anything is trained: `RESULT` is of all runs beside it.
+
+    Raises:
+        ResumeError: Names the differences.
+    """
+    seeds = [int(folder.name.removeprefix("seed-")) for folder in call.output.glob("seed-[0-9]*")]
+    if seeds and call.seeds is None:
+        raise ResumeError(f"{call.output} holds runs by --seeds; give --seeds, or choose another output folder")
+    if call.seeds is not None and any(call.output.glob("checkpoint-*")):
+        raise ResumeError(f"{call.output} holds a run without --seeds; choose another output folder")
+    for seed in seeds:
+        card, folder, _ = call.of_seed(seed)
+        resume = call.resume or seed not in call.each_seed()
+        find_checkpoint(args, folder, _identity(call, card, frames, args), resume)
+
+
+def _identity(call: _Call, card: Card, frames: TaskFrames, args: TrainingArguments) -> Identity:
+    identity = run_identity(card, frames.train.digest(), call.start_digest, args.world_size)
+    return identity | {"scored_digest": frames.scored.digest(), **call.brought}
 
 
 def _brought(card: Card) -> Identity:

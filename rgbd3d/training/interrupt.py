@@ -46,10 +46,17 @@ class SaveAndStop(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Asks Trainer to save and stop; all processes agree on the step."""
-        signalled = reduce(torch.tensor(int(self._signalled), device=args.device), reduction="sum")
-        self.interrupted = bool(signalled)
+        self._agree(args)
         if self.interrupted or state.global_step == self._stop_after:
             control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args: TrainingArguments, *others: Any, **kwargs: Any) -> None:
+        """Notices a signal that arrived after the last step, while Trainer evaluated or saved."""
+        self._agree(args)
+
+    def _agree(self, args: TrainingArguments) -> None:
+        signalled = reduce(torch.tensor(int(self._signalled), device=args.device), reduction="sum")
+        self.interrupted = bool(signalled)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from rgbd3d import registry
+from rgbd3d import card_weights
 from rgbd3d.cards import Card, Start, with_overrides
 from rgbd3d.downstream.start import load_start
 from rgbd3d.folder import save_pretrained_folder
@@ -100,8 +100,8 @@ def _initial_model(card: Card, whole: nn.Module | None, loaded: Loaded | None) -
         model.load_state_dict(whole.state_dict())
     elif loaded is not None:
         load_start(model, loaded.backbone.state_dict(), card, loaded.given.start.name)
-    elif (backbone := registry.initial_weights(card)) is not None:
-        model.load_backbone(backbone)
+    elif (backbone := card_weights.initial_weights(card)) is not None:
+        load_start(model, backbone, card, str(card.init))
     return model
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import WeightFile, load_card, own_backbone, parse
 from rgbd3d.downstream.network import build_task_network
@@ -56,7 +56,7 @@ def publish(name: str, run: Path) -> Path:
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
     _check_recipe(name, run)
-    target = registry.BUNDLED_WEIGHTS / name
+    target = card_weights.BUNDLED_WEIGHTS / name
     target.mkdir(parents=True, exist_ok=True)
     image = load_file(run / FINAL / GOLDEN)["image"]
     if registry.get_card(name).task is None:
@@ -77,8 +77,8 @@ def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path) -> N
     state = stored_weights(load_pretraining(final).network, half=True)
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
-    write_tensors(backbone, target / registry.BACKBONE_FILE)
-    write_tensors(rest, target / registry.DECODER_FILE)
+    write_tensors(backbone, target / card_weights.BACKBONE_FILE)
+    write_tensors(rest, target / card_weights.DECODER_FILE)
     rounded = build_vit(own_backbone(registry.get_card(name).backbone))
     rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
     write_golden(rounded, image, target / GOLDEN)
@@ -86,7 +86,7 @@ def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path) -> N
 
 def _bundle_fine_tuned(name: str, final: Path, image: Tensor, target: Path) -> None:
     state = stored_weights(load_task_model(final).network, half=True)
-    write_tensors(state, target / registry.BACKBONE_FILE)
+    write_tensors(state, target / card_weights.BACKBONE_FILE)
     rounded = build_task_network(registry.get_card(name))
     rounded.load_state_dict(state)
     write_prediction(rounded, image, target / GOLDEN)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.cards import Card
 from rgbd3d.training.curves import Curve, final_loss_difference, read_curve, run_curve
 from rgbd3d.training.finetune import finetune
@@ -91,7 +91,7 @@ def reproduce(
     if steps is not None and curve is not None:
         return Reproduction(name, _curve_difference(ours, curve, steps), None, card.tolerance)
     loss = None if curve is None else final_loss_difference(ours, curve)
-    file = registry.FULL_FILE if card.task is None else registry.BACKBONE_FILE
+    file = card_weights.FULL_FILE if card.task is None else card_weights.BACKBONE_FILE
     weights = _weight_difference(load_file(Path(output) / FINAL / file), published)
     return Reproduction(name, loss, weights, card.tolerance)
 

@@ -57,6 +57,6 @@ def open_start(name: str | Path, *, with_decoder: bool = False) -> Loaded:
 
 
 def _without_place(name: str | Path) -> str:
-    """What was typed for a model, but only the last part of a folder's path: cards are published."""
+    """What was typed for a model, but only the last part of a folder's path: the rest means nothing elsewhere."""
     folder = Path(name).expanduser()
     return os.path.basename(os.path.abspath(folder)) if folder.is_dir() else str(name)

@@ -42,6 +42,14 @@ def test_summary_says_what_is_in_the_data_set(tmp_path):
     assert "poses" not in facts
 
 
+def test_the_stride_is_told_in_text_and_page(tmp_path):
+    sample = {"image": torch.zeros(3, 12, 20, dtype=torch.uint8)}
+    write_shard(tmp_path / "train-0.parquet", [encode_sample(sample)], stride=25)
+    stride = "25 (data.every is 1 or a multiple of it)"
+    assert facts_of(inspect(tmp_path, sheet=tmp_path / "sheet.png"))["stride"] == stride
+    assert f">{stride}<" in (tmp_path / "sheet.html").read_text()
+
+
 def test_large_data_sets_are_sampled(tmp_path):
     write(tmp_path, count=300)
     assert facts_of(inspect(tmp_path))["looked at"] == "65 of 300 rows; what follows is about these"

@@ -13,7 +13,7 @@ from rgbd3d.data.views import Chosen, Labelled
 class Numbers(Source):
     """Frames in groups of 3, 1, 4 and 2, with a label each."""
 
-    name, columns, label_space = "numbers", ("semantic", "scene_id", "frame_id"), "nyu40"
+    name, columns, label_space, stride = "numbers", ("semantic", "scene_id", "frame_id"), "nyu40", 25
 
     def __init__(self, label_space: str | None = "nyu40") -> None:
         self.label_space = label_space
@@ -37,6 +37,7 @@ def test_chosen_frames_in_the_groups_of_the_source():
     assert [part[index]["frame_id"] for index in range(len(part))] == [0, 2, 4, 5, 9]
     assert part.row_groups() == (2, 2, 1)
     assert (part.name, part.label_space, part.columns) == ("numbers", "nyu40", Numbers.columns)
+    assert part.stride == 25
     with pytest.raises(IndexError):
         part[5]
     drawn = sorted(index for index, _ in zip(iter(next(iter(ShuffledBatches(part, 5, 0)))), range(5), strict=True))

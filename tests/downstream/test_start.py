@@ -6,7 +6,7 @@ import pytest
 import torch
 from task_networks import task_card
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.cards import Card
 from rgbd3d.downstream.start import initial_network
 from rgbd3d.registry import NoWeightsError
@@ -23,7 +23,7 @@ def card(**changes: object) -> Card:
 
 def test_the_backbone_is_that_of_init_and_the_head_follows_the_seed():
     one, same, other = (initial_network(card(train=replace(card().train, seed=seed))) for seed in (0, 0, 1))
-    expected = registry.backbone_weights(NAME)
+    expected = card_weights.backbone_weights(NAME)
     for network in (one, other):
         state = network.backbone.state_dict()
         assert all(torch.equal(state[name], value.float()) for name, value in expected.items() if name != "pos_embed")
@@ -38,7 +38,7 @@ def test_random_initialisation_is_the_same_on_every_machine_and_leaves_the_globa
     one, same = initial_network(card(init=None)), initial_network(card(init=None))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, same.state_dict()[name]) for name, value in one.state_dict().items())
-    assert not torch.equal(one.backbone.norm.weight, registry.backbone_weights(NAME)["norm.weight"].float())
+    assert not torch.equal(one.backbone.norm.weight, card_weights.backbone_weights(NAME)["norm.weight"].float())
 
 
 def decoder_head(**size: int) -> SemanticSegmentation:
@@ -48,7 +48,7 @@ def decoder_head(**size: int) -> SemanticSegmentation:
 
 def test_the_decoder_head_starts_from_the_pretrained_decoder():
     network = initial_network(card(objective=decoder_head()))
-    expected = registry.decoder_weights(NAME)
+    expected = card_weights.decoder_weights(NAME)
     state = network.head.decoder.state_dict()
     taken = [name for name in expected if not name.startswith(("heads.", "mask_token"))]
     assert len(taken) > 10
@@ -70,7 +70,7 @@ def test_an_init_without_its_decoder_is_refused(monkeypatch: pytest.MonkeyPatch)
     published = registry.get_card(NAME)
     files = {name: pin for name, pin in published.weights.files.items() if name != "decoder.safetensors"}
     backbone_only = replace(published, weights=replace(published.weights, files=files))
-    monkeypatch.setattr(registry, "get_card", lambda name: backbone_only)
+    monkeypatch.setattr(card_weights, "get_card", lambda name: backbone_only)
     with pytest.raises(NoWeightsError, match=f"only the backbone of {NAME} is published"):
         initial_network(card(objective=decoder_head()))
 
@@ -80,3 +80,10 @@ def test_an_init_of_another_architecture_is_refused():
     message = rf"has the backbone vit_small \(.* of width 384.*\), but {NAME}, .* has another one \(.* of width 192"
     with pytest.raises(ValueError, match=message):
         initial_network(card(backbone=larger))
+
+
+def test_an_init_without_the_class_token_is_refused():
+    """Although its table of positions has another first row, which is no sign of learnt positions."""
+    other = replace(card().backbone, class_token=True, parameters=1)
+    with pytest.raises(ValueError, match=rf"a class token\), but {NAME}, .* has another one \(.* no class token\)"):
+        initial_network(card(backbone=other))

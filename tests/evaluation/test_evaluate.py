@@ -202,6 +202,16 @@ def test_data_that_does_not_fit_is_refused_before_weights_are_read(rooms, tmp_pa
         evaluate(model, "nyuv2-train795-semseg/40", rooms, split="test")
 
 
+@pytest.mark.parametrize(("protocol", "missing"), [(SEMANTIC, "no labelled pixel"), (DEPTH, "no valid depth")])
+def test_frames_without_truth_are_named_with_the_protocol(protocol, missing, tmp_path):
+    sample = frame(0)
+    blank = {"depth": torch.zeros_like(sample["depth"]), "semantic": torch.full_like(sample["semantic"], 255)}
+    write_shard(tmp_path / "test-0.parquet", [encode_sample(sample | blank)], label_space="nyu40")
+    model = save_model(tmp_path / "final", task_card(protocol))
+    with pytest.raises(ValueError, match=f"{protocol} on {tmp_path}: {missing} was evaluated"):
+        evaluate(model, protocol, str(tmp_path), device="cpu", output=tmp_path / "out")
+
+
 def test_another_split_is_refused_before_it_is_opened(rooms, tmp_path):
     model = save_model(tmp_path / "final", task_card(DEPTH))
     with pytest.raises(ValueError, match="for the test split of synthrooms, not for val"):

@@ -5,7 +5,7 @@ import timm
 import torch
 from labelled_source import LabelledSource, register_tiny_card
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.data.batch import normalise_image
 from rgbd3d.evaluation.networks import Network, open_network
 
@@ -14,7 +14,7 @@ NAME = "mask3d-vitt-synthrooms"
 
 def test_a_card_and_its_untrained_twin():
     trained, fresh, again = open_network(NAME), open_network(f"random:{NAME}"), open_network(f"random:{NAME}")
-    weights = registry.backbone_weights(NAME)
+    weights = card_weights.backbone_weights(NAME)
     key = "blocks.3.attn.qkv.weight"
     assert torch.equal(trained.module.state_dict()[key], weights[key])
     assert not torch.equal(fresh.module.state_dict()[key], weights[key])

@@ -71,8 +71,21 @@ def test_frames_that_do_not_fit(nyu13, change, message):
 def test_other_strides_are_refused():
     frames = Frames(data_set="scannet", split="val", columns=LABELLED, label_space="scannet20", every=100)
     frames.check(MadeUpFrames(frames, blank()))
-    with pytest.raises(ValueError, match=r"every 100th frame; .* is 25: prepare it with --stride 100"):
+    with pytest.raises(
+        ValueError,
+        match="made-up, frame 1: frame_id is 25; this protocol is for the val split of scannet, every 100th frame: "
+        "prepare it with --stride 100",
+    ):
         frames.check(MadeUpFrames(frames, lambda index: blank()(index) | {"frame_id": 25 * index}))
+
+
+def test_other_strides_are_refused_where_first_and_last_frame_fit():
+    frames = SCORED_PROTOCOLS["scannet-semseg/40"].frames
+    source = MadeUpFrames(frames, lambda index: blank((480, 640))(index) | {"frame_id": 25 * index}, count=13)
+    assert source[12]["frame_id"] == 300
+    frames.check(source)
+    with pytest.raises(ValueError, match=r"made-up, frame 3: frame_id is 75; .* prepare it with --stride 100"):
+        [frames.read(source, index) for index in (0, 4, 3)]
 
 
 def test_frames_before_the_first_scored_one_are_needed(nyu13):

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import noise, tiny_card, tiny_method
 
-from rgbd3d import registry
+from rgbd3d import card_weights, registry
 from rgbd3d.heads.decoder import DecoderHead
 from rgbd3d.objectives import Decoder
 
@@ -44,7 +44,7 @@ def test_channels_are_logits_of_the_same_pixel():
 def test_the_bundled_decoder_fits():
     name = "mask3d-vitt-synthrooms"
     card = registry.get_card(name)
-    state = load_file(registry.BUNDLED_WEIGHTS / name / "decoder.safetensors")
+    state = load_file(card_weights.BUNDLED_WEIGHTS / name / "decoder.safetensors")
     prefix = "decoder."
     decoder = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     head = DecoderHead(192, 40, config=card.objective.decoder, patch_size=card.backbone.patch_size)

@@ -1,4 +1,4 @@
-"""Targets from label maps, and the detector: losses, gradients, images without objects, ignored regions, any size."""
+"""Targets from label maps, and the detector on a backbone: losses, gradients, no objects, ignored regions, any size."""
 
 import numpy as np
 import pytest
@@ -7,32 +7,40 @@ import torch
 from PIL import Image
 
 from rgbd3d.backbones.vit import RgbdViT
+from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.label_spaces import class_names, lookup
-from rgbd3d.heads.mask_rcnn import boxes_of_masks, build_mask_rcnn, targets_from_instances
+from rgbd3d.downstream.base import Preprocessing
+from rgbd3d.downstream.create import create_timm_model
+from rgbd3d.downstream.network import attach_head
+from rgbd3d.heads.mask_rcnn import MaskRCNNHead, boxes_of_masks, targets_from_instances
+from rgbd3d.tasks import InstanceSegmentation
 
-LOSSES = {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"}
+LOSSES = {"classifier", "box_reg", "mask", "objectness", "rpn_box_reg"}
+SIZE = (72, 96)
 
 
-def tiny_vit(patch=8, **kwargs):
+def tiny_vit(patch=12, **kwargs):
     return RgbdViT(
-        img_size=(48, 64), patch_size=patch, embed_dim=24, depth=1, num_heads=2, class_token=False, num_classes=0,
+        img_size=SIZE, patch_size=patch, embed_dim=24, depth=1, num_heads=2, class_token=False, num_classes=0,
         global_pool="avg", fc_norm=False, **kwargs,
     )  # fmt: skip
 
 
-def detector(classes=2, **kwargs):
+def detector(classes=2):
     torch.manual_seed(0)
-    return build_mask_rcnn(tiny_vit(), classes, width=16, **kwargs)
+    objective = InstanceSegmentation(labels=None, classes=tuple(range(classes)), width=16)
+    return attach_head(tiny_vit(), objective, ("thing",) * classes, Preprocessing(SIZE))
 
 
-def losses(model, images, targets):
+def losses(model, batch):
     torch.manual_seed(1)  # of the sampled anchors and proposals
-    return model.train()(images, targets)
+    return model.train().loss(batch)
 
 
-def empty_target(height=48, width=64):
-    nothing = torch.zeros(height, width, dtype=torch.int64)
-    return targets_from_instances(nothing, nothing + 3, [0, 1])
+def empty(frames=1, semantic=3, size=SIZE):
+    """Frames full of a class that is no thing."""
+    nothing = torch.zeros(frames, *size, dtype=torch.int64)
+    return {"image": torch.rand(frames, 3, *size), "semantic": nothing + semantic, "instance": nothing}
 
 
 # ---------------------------------------------------------------------------------------------------------- targets
@@ -76,7 +84,7 @@ def test_boxes_are_the_extents_of_real_masks(rgbd_frames):
 
 
 def test_a_frame_without_objects():
-    target = empty_target()
+    target = targets_from_instances(torch.zeros(48, 64).int(), torch.full((48, 64), 3), [0, 1])
     assert target["boxes"].shape == (0, 4)
     assert target["labels"].shape == (0,)
     assert target["masks"].shape == (0, 48, 64)
@@ -106,48 +114,48 @@ def test_bad_label_maps(instance, semantic, things, message):
 
 @pytest.fixture
 def tabletop(rgbd_frames):
-    """Two real frames of objects on a table at a quarter of their size, with targets."""
-    folder, images, targets = rgbd_frames / "labelled/osd_learn", [], []
+    """A batch of two real frames of objects on a table, at 0.15 times their size."""
+    folder, frames = rgbd_frames / "labelled/osd_learn", []
     for file in sorted((folder / "instance").glob("*.png"))[:2]:
-        size = (80, 60)
-        ids = torch.from_numpy(np.array(Image.open(file).resize(size, Image.Resampling.NEAREST)).astype(np.int32))
-        color = next((folder / "color").glob(f"{file.stem}.*"))
-        image = torch.from_numpy(np.array(Image.open(color).convert("RGB").resize(size))).permute(2, 0, 1) / 255
+        height, width = SIZE
+        ids = Image.open(file).resize((width, height), Image.Resampling.NEAREST)
+        ids = torch.from_numpy(np.array(ids).astype(np.int32))
+        color = Image.open(next((folder / "color").glob(f"{file.stem}.*"))).convert("RGB").resize((width, height))
+        image = normalise_image(torch.from_numpy(np.array(color)).permute(2, 0, 1) / 255)
         semantic = torch.where(ids == 0, 255, torch.where(ids == 1, 5, 0)).long()
-        images.append(image)
-        targets.append(targets_from_instances(torch.where(ids > 1, ids, 0), semantic, [0]))
-    return images, targets
+        frames.append({"image": image, "semantic": semantic, "instance": torch.where(ids > 1, ids, 0)})
+    return {name: torch.stack([frame[name] for frame in frames]) for name in frames[0]}
 
 
 def test_one_step_lowers_the_loss_on_real_frames(tabletop):
     model = detector(classes=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    before = losses(model, *tabletop)
-    assert before.keys() == LOSSES
-    sum(before.values()).backward()
+    before, parts = losses(model, tabletop)
+    assert parts.keys() == LOSSES
+    torch.testing.assert_close(sum(parts.values()), before.detach())
+    before.backward()
     optimizer.step()
     with torch.no_grad():
-        after = losses(model, *tabletop)
-    assert sum(after.values()) < 0.95 * sum(before.values())
+        after, _ = losses(model, tabletop)
+    assert after < 0.95 * before
 
 
 @pytest.mark.slow
 def test_training_finds_the_objects_of_real_frames(tabletop):
-    images, targets = tabletop
     model = detector(classes=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    before = losses(model, images, targets)
+    before, parts_before = losses(model, tabletop)
     for step in range(60):
         torch.manual_seed(step)
         optimizer.zero_grad()
-        sum(model(images, targets).values()).backward()
+        model.loss(tabletop)[0].backward()
         optimizer.step()
-    after = losses(model, images, targets)
-    assert sum(after.values()) < 0.6 * sum(before.values())
-    assert after["loss_mask"] < 0.8 * before["loss_mask"]
-    with torch.no_grad():
-        found = model.eval()(images)
-    truth, masks = targets[0]["masks"].bool(), found[0]["masks"] >= 0.5
+    after, parts = losses(model, tabletop)
+    assert after < 0.6 * before
+    assert parts["mask"] < 0.8 * parts_before["mask"]
+    found = model.eval()(tabletop["image"])
+    truth = (tabletop["instance"][0] == tabletop["instance"][0].unique()[1:, None, None])[None]
+    masks = found[0]["masks"] >= 0.5
     overlap = (masks & truth).sum((2, 3)) / (masks | truth).sum((2, 3))
     assert overlap.max() > 0.5
 
@@ -155,109 +163,97 @@ def test_training_finds_the_objects_of_real_frames(tabletop):
 def test_mixed_precision_gives_about_the_same_losses(tabletop):
     model = detector(classes=1)
     with torch.no_grad():
-        full = losses(model, *tabletop)
+        _, full = losses(model, tabletop)
         with torch.autocast("cpu", torch.bfloat16):
-            half = losses(model, *tabletop)
-    for name in ("loss_classifier", "loss_objectness", "loss_mask"):
+            _, half = losses(model, tabletop)
+    for name in ("classifier", "objectness", "mask"):
         assert half[name] == pytest.approx(float(full[name]), rel=0.1)
 
 
 def test_every_weight_gets_a_gradient(tabletop):
     model = detector(classes=1)
-    sum(losses(model, *tabletop).values()).backward()
+    losses(model, tabletop)[0].backward()
     without = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
-    assert without == {"backbone.net.norm.weight", "backbone.net.norm.bias"}, "ViTDet reads the raw last block"
+    assert without == {"backbone.norm.weight", "backbone.norm.bias"}, "ViTDet reads the raw last block"
 
 
 def test_images_without_objects_teach_background_only():
     model = detector()
-    found = losses(model, [torch.rand(3, 48, 64)] * 2, [empty_target()] * 2)
-    for name in ("loss_box_reg", "loss_mask", "loss_rpn_box_reg"):
-        assert found[name] == 0
-    sum(found.values()).backward()
+    total, parts = losses(model, empty(frames=2))
+    for name in ("box_reg", "mask", "rpn_box_reg"):
+        assert parts[name] == 0
+    total.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert model.roi_heads.mask_predictor.mask_fcn_logits.weight.grad is not None, "needed in distributed training"
+    assert model.head.regions.mask_predictor.mask_fcn_logits.weight.grad is not None, "needed in distributed training"
 
 
-def test_ignored_regions_teach_nothing():
-    target, images = empty_target(), [torch.rand(3, 48, 64)]
+@pytest.mark.parametrize("semantic", [255, 1])
+def test_ignored_regions_teach_nothing(semantic):
+    """Without labels, and full of a crowd."""
     with torch.no_grad():
-        outside = losses(detector(), images, [target])
-        everything = losses(detector(), images, [target | {"ignore": torch.ones(48, 64, dtype=torch.bool)}])
-    assert outside["loss_objectness"] > 0
-    assert outside["loss_classifier"] > 0
+        _, outside = losses(detector(), empty())
+        _, everything = losses(detector(), empty(semantic=semantic))
+    assert outside["objectness"] > 0
+    assert outside["classifier"] > 0
     assert all(loss == 0 for loss in everything.values())
 
 
 def test_an_ignored_half_takes_its_anchors_out():
-    model = detector().train()
-    target = empty_target()
-    target["ignore"][:, :32] = True
+    proposals = detector().head.proposals
+    ignore = torch.zeros(48, 64, dtype=torch.bool)
+    ignore[:, :32] = True
     anchors = torch.tensor([[0.0, 0, 20, 20], [30, 0, 50, 20], [20, 0, 44, 20], [40, 10, 60, 30]])
-    target |= {"boxes": torch.tensor([[0.0, 0, 20, 20]]), "labels": torch.tensor([1])}
-    (labels,), _ = model.rpn.assign_targets_to_anchors([anchors], [target])
+    target = {"boxes": torch.tensor([[0.0, 0, 20, 20]]), "labels": torch.tensor([1]), "ignore": ignore}
+    (labels,), _ = proposals.assign_targets_to_anchors([anchors], [target])
     assert labels.tolist() == [1, 0, 0, 0]
-    target["ignore"][:, :40] = True
-    (labels,), _ = model.rpn.assign_targets_to_anchors([anchors], [target])
+    ignore[:, :40] = True
+    (labels,), _ = proposals.assign_targets_to_anchors([anchors], [target])
     assert labels.tolist() == [1, 0, -1, 0], "an object stays an object"
-    del target["ignore"]
-    (labels,), _ = model.rpn.assign_targets_to_anchors([anchors], [target])
-    assert labels.tolist() == [1, 0, 0, 0]
 
 
-@pytest.mark.parametrize("sizes", [[(48, 64)], [(37, 51), (64, 30)], [(7, 9)]])
-def test_any_image_size(sizes):
-    images = [torch.rand(3, *size) for size in sizes]
-    with torch.no_grad():
-        found = detector(score_threshold=0.0, detections_per_image=5).eval()(images)
-    for detections, (height, width) in zip(found, sizes, strict=True):
-        boxes, count = detections["boxes"], len(detections["boxes"])
-        assert 0 < count <= 5
-        assert detections["masks"].shape == (count, 1, height, width)
-        assert detections["scores"].diff().le(0).all()
-        assert set(detections["labels"].tolist()) <= {1, 2}
-        assert boxes.min() >= 0
-        assert boxes[:, 2].max() <= width
-        assert boxes[:, 3].max() <= height
+@pytest.mark.parametrize("size", [SIZE, (12, 12), (60, 36), (24, 84)])
+def test_any_image_size(size):
+    model = detector().eval()
+    model.head.regions.score_thresh, model.head.regions.detections_per_img = 0.0, 5
+    images = torch.randint(256, (2, 3, 37, 51), dtype=torch.uint8)
+    for frame, found in ((size, model(torch.randn(2, 3, *size))), ((37, 51), model.predict(images, size))):
+        assert len(found) == 2
+        for detections in found:
+            boxes, count = detections["boxes"], len(detections["boxes"])
+            assert 0 < count <= 5
+            assert detections["masks"].shape == (count, 1, *frame)
+            assert detections["scores"].diff().le(0).all()
+            assert set(detections["labels"].tolist()) <= {1, 2}
+            assert boxes.min() >= 0
+            assert (boxes[:, 2:] <= torch.tensor([frame[1], frame[0]])).all()
 
 
 def test_no_detection_is_no_error():
-    with torch.no_grad():
-        (found,) = detector(score_threshold=1.0).eval()([torch.rand(3, 40, 40)])
+    model = detector().eval()
+    model.head.regions.score_thresh = 1.0
+    (found,) = model(torch.randn(1, 3, 36, 48))
     assert found["boxes"].shape == (0, 4)
-    assert found["masks"].shape == (0, 1, 40, 40)
-
-
-def test_padding_is_at_least_a_patch_and_levels_fit():
-    model = detector()
-    seen = []
-    model.backbone.net.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
-    model.backbone.net.forward_intermediates = lambda image, **kwargs: [
-        torch.zeros(1, 24, *(s // 8 for s in image.shape[2:]))
-    ]
-    images, _ = model.transform([torch.rand(3, 50, 70)], None)
-    levels = model.backbone(images.tensors)
-    assert images.tensors.shape == (1, 3, 64, 80)
-    assert [tuple(level.shape[-2:]) for level in levels.values()] == [(32, 40), (16, 20), (8, 10), (4, 5), (2, 3)]
+    assert found["masks"].shape == (0, 1, 36, 48)
 
 
 def test_size_of_vitdet_b():
     """The paper counts 111 million parameters, of which relative positions are a few ten thousand."""
     with torch.device("meta"):
         vit = timm.create_model("vit_base_patch16_224", dynamic_img_size=True, num_classes=0)
-        parameters = sum(p.numel() for p in build_mask_rcnn(vit, 80).parameters())
-    assert round(parameters / 1e6) == 111
+        model = create_timm_model(vit, "instance-segmentation", num_labels=80)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == 111
 
 
 def test_what_cannot_be_built():
     with pytest.raises(ValueError, match="at least one class"):
-        build_mask_rcnn(tiny_vit(), 0)
-    with pytest.raises(ValueError, match="square patches"):
-        build_mask_rcnn(tiny_vit(patch=(8, 16)), 1)
+        MaskRCNNHead(24, 12, 0, 16)
+    with pytest.raises(ValueError, match="cannot read images"):
+        create_timm_model(tiny_vit(patch=(8, 16)), "instance-segmentation", num_labels=1, image_size=(48, 64))
+    fixed = timm.create_model("test_vit", dynamic_img_size=False)
     with pytest.raises(ValueError, match="dynamic_img_size=True"):
-        build_mask_rcnn(timm.create_model("test_vit", dynamic_img_size=False), 1)
+        create_timm_model(fixed, "instance-segmentation", num_labels=1)
 
 
 def test_training_needs_targets():
-    with pytest.raises(AssertionError, match="targets"):
-        detector().train()([torch.rand(3, 48, 64)])
+    with pytest.raises(ValueError, match="targets"):
+        MaskRCNNHead(24, 12, 1, 16).train()([torch.rand(1, 24, 6, 8)], torch.rand(1, 3, *SIZE))

@@ -1,14 +1,13 @@
 """Boxes, levels, anchors and masks at hand-made cases with known answers."""
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import roi_align
 
 from rgbd3d.heads.mask_rcnn import targets_from_instances
-from rgbd3d.heads.regions import PadOnly, PyramidAnchors, PyramidPooler, crop_masks, ignored_share, paste_masks
+from rgbd3d.heads.regions import PyramidAnchors, PyramidPooler, crop_masks, ignored_share, paste_masks
 
 STRIDES = (3, 6, 12, 24)  # of a patch of 12 pixels
 
@@ -106,15 +105,3 @@ def test_share_that_is_ignored():
     ignore[:, :4] = True
     boxes = torch.tensor([[0.0, 0, 4, 4], [2, 0, 6, 10], [4, 0, 10, 10], [-8, -8, 8, 8], [3, 3, 3, 3], [20, 0, 30, 5]])
     torch.testing.assert_close(ignored_share(boxes, ignore), torch.tensor([1, 0.5, 0, 0.5, 0, 0]))
-
-
-def test_images_are_padded_and_not_resized():
-    transform = PadOnly((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 24)
-    images, targets = transform([torch.ones(3, 30, 49), torch.ones(3, 24, 20)], None)
-    assert images.tensors.shape == (2, 3, 48, 72)
-    assert images.image_sizes == [(30, 49), (24, 20)]
-    assert targets is None
-    assert images.tensors[0, :, :30, :49].unique().tolist() == [2]
-    assert not images.tensors[1, :, 24:].any()
-    with pytest.raises(TypeError, match="floating"):
-        transform([torch.zeros(3, 8, 8, dtype=torch.uint8)], None)

@@ -1,9 +1,10 @@
-import dataclasses
+"""Mask3D: what its encoders see, what they start from, the completed depth, and wrong input."""
+
 import math
 
-import numpy as np
 import pytest
 import torch
+from tiny_mask3d import OBJECTIVE, PATCH, PATCHES, frames, hide, objective, run
 
 from rgbd3d.cards import Backbone
 from rgbd3d.losses.reconstruction import patchify
@@ -12,158 +13,7 @@ from rgbd3d.methods.mask3d import Mask3D
 from rgbd3d.objectives import Decoder, MAEObjective, Mask3DObjective
 from rgbd3d.seeding import generator
 
-PATCH, ROWS, COLUMNS = 8, 3, 5
-PATCHES, CLASSES = ROWS * COLUMNS, 6
-OBJECTIVE = Mask3DObjective(depth_encoder_depth=2, decoder=Decoder(dim=16, depth=2, heads=2), semantic_classes=CLASSES)
-
-
-def objective(**changes) -> Mask3DObjective:
-    return dataclasses.replace(OBJECTIVE, **changes)
-
-
-def frames(batch: int = 2, height: int = 24, width: int = 40, holes: float = 0.2) -> dict[str, torch.Tensor]:
-    """A batch with holes in its depth and unlabelled pixels."""
-    random = generator(11)
-    metres = 1 + 3 * torch.rand(batch, 1, height, width, generator=random)
-    metres[torch.rand(batch, 1, height, width, generator=random) < holes] = 0
-    semantic = torch.randint(0, CLASSES, (batch, height, width), generator=random)
-    semantic[torch.rand(batch, height, width, generator=random) < 0.1] = 255
-    return {
-        "image": torch.randn(batch, 3, height, width, generator=random),
-        "depth": torch.where(metres > 0, metres - 2.5, 0.0),
-        "depth_metres": metres,
-        "semantic": semantic,
-    }
-
-
-def run(method: Mask3D, batch: dict[str, torch.Tensor] | None = None, seed: int = 0, **options):
-    batch = frames() if batch is None else batch
-    return method(**{name: batch[name] for name in method.inputs}, generator=generator(seed), **options)
-
-
-def hide(mask: torch.Tensor) -> torch.Tensor:
-    """Pixels (B, 1, H, W) of the patches that `mask` (B, N) does not keep."""
-    return ~mask.reshape(-1, 1, ROWS, COLUMNS).repeat_interleave(PATCH, 2).repeat_interleave(PATCH, 3)
-
-
-# --------------------------------------------------------------------------------------- the loss, slowly, by hand
-
-
-def standardize(values: list[float]) -> list[float]:
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)
-    return [(v - mean) / math.sqrt(variance + 1e-6) for v in values]
-
-
-def slow_l2(prediction, image, valid, selected, normalize_target, normalize_output) -> float:
-    """Mean over the valid values of the selected patches, with loops and in double precision."""
-    prediction, image, valid = (np.asarray(t.detach(), np.float64) for t in (prediction, image, valid))
-    channels, errors = image.shape[1], []
-    for b in range(image.shape[0]):
-        for row in range(ROWS):
-            for column in range(COLUMNS):
-                if not selected[b, row * COLUMNS + column]:
-                    continue
-                targets, outputs = [], []
-                for y in range(PATCH):
-                    for x in range(PATCH):
-                        for c in range(channels):
-                            if valid[b, 0, row * PATCH + y, column * PATCH + x]:
-                                targets.append(image[b, c, row * PATCH + y, column * PATCH + x])
-                                place = (y * PATCH + x) * channels + c
-                                outputs.append(prediction[b, row * COLUMNS + column, place])
-                if not targets:
-                    continue
-                targets = standardize(targets) if normalize_target else targets
-                outputs = standardize(outputs) if normalize_output else outputs
-                errors += [(o - t) ** 2 for o, t in zip(outputs, targets, strict=True)]
-    return math.fsum(errors) / len(errors)
-
-
-@pytest.mark.parametrize("normalize_target", [True, False])
-@pytest.mark.parametrize("normalize_output", [True, False])
-@pytest.mark.parametrize("loss_on", ["all", "masked"])
-def test_depth_and_rgb_loss_by_hand(build, normalize_target, normalize_output, loss_on):
-    switches = dict(normalize_target=normalize_target, normalize_output=normalize_output)
-    method = build(Mask3D, objective(**switches, loss_on=loss_on, targets=("depth", "rgb")))
-    batch = frames()
-    batch["depth_metres"][0, :, :8, :8] = 0  # a patch without a measurement
-    batch["depth_metres"][1, :, 8:16, 8:16] = 0
-    batch["depth_metres"][1, :, 9, 9] = 2.0  # a patch with one
-    output = run(method, batch)
-
-    selected = torch.ones(2, PATCHES, dtype=torch.bool)
-    if loss_on == "masked":
-        selected = ~(output.masks["rgb"] | output.masks["depth"])
-    metres, everywhere = batch["depth_metres"], torch.ones(2, 1, 24, 40)
-    expected = {
-        "depth": slow_l2(output.reconstruction["depth"], metres, metres > 0, selected, **switches),
-        "rgb": slow_l2(output.reconstruction["rgb"], batch["image"], everywhere, selected, **switches),
-    }
-    assert {name: value.item() for name, value in output.losses.items()} == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    assert output.loss.item() == pytest.approx(sum(expected.values()), rel=1e-6)
-
-
-@pytest.mark.parametrize("loss_on", ["all", "masked"])
-def test_semantic_loss_by_hand(build, loss_on):
-    batch = frames()
-    output = run(build(Mask3D, objective(targets=("semantic",), loss_on=loss_on)), batch)
-    logits = output.reconstruction["semantic"].detach().double().reshape(2, PATCHES, PATCH * PATCH, CLASSES)
-    terms = []
-    for b in range(2):
-        for patch in range(PATCHES):
-            if loss_on == "masked" and (output.masks["rgb"] | output.masks["depth"])[b, patch]:
-                continue
-            for pixel in range(PATCH * PATCH):
-                y, x = patch // COLUMNS * PATCH + pixel // PATCH, patch % COLUMNS * PATCH + pixel % PATCH
-                label = batch["semantic"][b, y, x].item()
-                if label != 255:
-                    values = logits[b, patch, pixel].tolist()
-                    terms.append(math.log(math.fsum(map(math.exp, values))) - values[label])
-    assert output.loss.item() == pytest.approx(math.fsum(terms) / len(terms), rel=1e-6)
-
-
-def test_joint_mae_is_maes_loss_from_rgb_alone(build):
-    """The same weights in MAE, without a class token in the decoder, give the same extra loss."""
-    method, batch = build(Mask3D, objective(joint_mae=True)), frames()
-    output = run(method, batch)
-    keep = output.masks["rgb"].nonzero()[:, 1].reshape(2, -1)
-    alone = method.decoder([method.backbone.encode(batch["image"], keep)], [keep], (ROWS, COLUMNS), ["mae"])["mae"]
-    expected = slow_l2(alone, batch["image"], torch.ones(2, 1, 24, 40), ~output.masks["rgb"], True, False)
-    assert output.losses["mae"].item() == pytest.approx(expected, rel=1e-6)
-    assert output.loss.item() == pytest.approx((output.losses["depth"] + output.losses["mae"]).item())
-    depth_only = run(build(Mask3D, OBJECTIVE), batch)
-    assert set(depth_only.losses) == {"depth"}
-
-    other = dict(batch, depth=batch["depth"] + 1)
-    assert torch.equal(run(method, other).reconstruction["mae"], output.reconstruction["mae"])
-    assert not torch.equal(run(method, other).reconstruction["depth"], output.reconstruction["depth"])
-
-
-# ------------------------------------------------------------------------------------------- invalid measurements
-
-
-def test_invalid_pixels_change_nothing(build):
-    method, batch = build(Mask3D, objective(normalize_output=True)), frames()
-    expected = run(method, batch)
-    batch["depth_metres"] = torch.where(batch["depth_metres"] > 0, batch["depth_metres"], -1e6)
-    output = run(method, batch)
-    assert torch.equal(output.loss, expected.loss)
-    batch["depth_metres"] = torch.where(batch["depth_metres"] > 0, batch["depth_metres"], float("nan"))
-    assert torch.equal(run(method, batch).loss, expected.loss)
-
-
-@pytest.mark.parametrize("normalize_output", [True, False])
-def test_images_without_any_depth_give_zero(build, normalize_output):
-    method, batch = build(Mask3D, objective(normalize_output=normalize_output)), frames(holes=1.1)
-    output = run(method, batch)
-    assert output.loss == 0
-    output.loss.backward()
-    gradients = [parameter.grad for parameter in method.parameters() if parameter.requires_grad]
-    assert all((gradient == 0).all() for gradient in gradients)
-
-
-# ------------------------------------------------------------------------------------------------------- masking
+# ----------------------------------------------------------------------------------------------------------- masking
 
 
 @pytest.mark.parametrize(("keep_rgb", "keep_depth"), [(0.2, 0.2), (0.4, 0.0), (0.0, 0.4), (0.6, 0.4), (1.0, 0.0)])
@@ -224,66 +74,7 @@ def test_everything_random_comes_from_the_generator(build):
     assert torch.equal(given.masks["depth"], first.masks["depth"])
 
 
-# ------------------------------------------------------------------------------------------------------ switches
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        dict(keep_rgb=0.4),
-        dict(keep_depth=0.4),
-        dict(keep_depth=0.0),
-        dict(disjoint=False, keep_rgb=0.4, keep_depth=0.4),
-        dict(depth_encoder_depth=1),
-        dict(mask_token="constant"),
-        dict(normalize_target=False),
-        dict(normalize_output=True),
-        dict(loss_on="masked"),
-        dict(targets=("depth", "rgb")),
-        dict(targets=("semantic",)),
-        dict(targets=("depth", "rgb", "semantic")),
-        dict(joint_mae=True),
-    ],
-    ids=str,
-)
-def test_every_switch_changes_the_loss_and_reaches_every_parameter(build, changes):
-    method, batch = build(Mask3D, objective(**changes)), frames()
-    output = run(method, batch)
-    assert not torch.equal(output.loss, run(build(Mask3D, OBJECTIVE), batch).loss)
-    assert output.loss.item() == pytest.approx(sum(loss.item() for loss in output.losses.values()), rel=1e-6)
-    output.loss.backward()
-    for name, parameter in method.named_parameters():
-        assert not parameter.requires_grad or (parameter.grad is not None and parameter.grad.any()), name
-
-
-def test_without_depth_there_is_no_depth_encoder(build):
-    method = build(Mask3D, objective(keep_depth=0.0))
-    assert method.depth_encoder is None
-    first = run(method)
-    second = run(method, dict(frames(), depth=torch.full((2, 1, 24, 40), float("nan"))))
-    assert torch.equal(first.loss, second.loss)
-
-
-def test_constant_mask_token_is_not_learnt(build):
-    assert build(Mask3D, objective(mask_token="constant")).decoder.mask_token is None
-    assert build(Mask3D, OBJECTIVE).decoder.mask_token.requires_grad
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (dict(loss_on="masked", keep_rgb=1.0, keep_depth=0.0), "keep ratios leave none"),
-        (dict(loss_on="masked", keep_rgb=0.6, keep_depth=0.4), "keep ratios leave none"),
-        (dict(joint_mae=True, keep_rgb=1.0, keep_depth=0.0), "visible and hidden RGB patches, but keep_rgb is 1.0"),
-        (dict(joint_mae=True, keep_rgb=0.0), "visible and hidden RGB patches, but keep_rgb is 0.0"),
-    ],
-)
-def test_switches_that_leave_nothing_to_score(small, changes, message):
-    with pytest.raises(ValueError, match=message):
-        Mask3D(small, objective(**changes))
-
-
-# ------------------------------------------------------------------------------------------------ initialisation
+# ---------------------------------------------------------------------------------------------------- initialisation
 
 
 @pytest.mark.parametrize("init", ["same", "fresh"])
@@ -324,7 +115,20 @@ def test_init_with_too_few_blocks_is_refused(build):
         method.load_backbone(method.backbone.state_dict())
 
 
-# ---------------------------------------------------------------------------------------------- sizes, precision
+# -------------------------------------------------------------------------------------------------- sizes, precision
+
+
+def test_size_of_the_papers_network():
+    """ViT-B encoders and MAE's decoder; 85.8 million parameters are kept (§4.1, FACTS.md §1.2)."""
+    backbone = Backbone(architecture="vit_base", patch_size=16, image_size=(240, 320), class_token=True, parameters=1)
+    with torch.device("meta"):
+        method = Mask3D(backbone, Mask3DObjective())
+    count = {
+        name: sum(p.numel() for p in module.parameters() if p.requires_grad) for name, module in method.named_children()
+    }
+    assert count["backbone"] == 12 * 7_087_872 + 768 * (16 * 16 * 3 + 1) + 2 * 768 + 768
+    assert count["depth_encoder"] == 12 * 7_087_872 + 768 * (16 * 16 + 1) + 2 * 768
+    assert count["decoder"] == 8 * 3_152_384 + (768 + 1) * 512 + 512 + 2 * 512 + (512 + 1) * 256
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 64), (64, 16), (40, 24)])
@@ -370,7 +174,7 @@ def test_learns(build):
     assert run(method, batch, seed=99).loss < 0.3
 
 
-# ------------------------------------------------------------------------------------------------------ pictures
+# ---------------------------------------------------------------------------------------------------------- pictures
 
 
 @pytest.mark.parametrize("switches", [{}, {"normalize_output": True}, {"normalize_target": False}], ids=str)
@@ -410,7 +214,7 @@ def test_complete_needs_the_depth_target(build):
         method.complete(batch["image"], batch["depth"], depth_metres=batch["depth_metres"])
 
 
-# -------------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize(
@@ -445,16 +249,3 @@ def test_wrong_masks(build):
         run(method, masks={"rgb": nothing})
     with pytest.raises(ValueError, match="there is no depth encoder"):
         run(build(Mask3D, objective(keep_depth=0.0)), masks={"rgb": nothing, "depth": ~nothing})
-
-
-def test_size_of_the_papers_network():
-    """ViT-B encoders and MAE's decoder; 85.8 million parameters are kept (§4.1, FACTS.md §1.2)."""
-    backbone = Backbone(architecture="vit_base", patch_size=16, image_size=(240, 320), class_token=True, parameters=1)
-    with torch.device("meta"):
-        method = Mask3D(backbone, Mask3DObjective())
-    count = {
-        name: sum(p.numel() for p in module.parameters() if p.requires_grad) for name, module in method.named_children()
-    }
-    assert count["backbone"] == 12 * 7_087_872 + 768 * (16 * 16 * 3 + 1) + 2 * 768 + 768
-    assert count["depth_encoder"] == 12 * 7_087_872 + 768 * (16 * 16 + 1) + 2 * 768
-    assert count["decoder"] == 8 * 3_152_384 + (768 + 1) * 512 + 512 + 2 * 512 + (512 + 1) * 256

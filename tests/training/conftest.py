@@ -6,12 +6,19 @@ from pathlib import Path
 
 import pytest
 import tiny_run as tiny
+import tiny_task
 
 
 @pytest.fixture(scope="session")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Parquet data set of `tiny.FRAMES` frames."""
     return tiny.write_frames(tmp_path_factory.mktemp("frames"))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parquet data set of `tiny_task.FRAMES` labelled frames to fine-tune on and `tiny_task.SCORED` to score."""
+    return tiny_task.write_frames(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="session")

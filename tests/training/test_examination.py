@@ -81,6 +81,13 @@ def test_the_network_is_shown_what_the_protocol_asks_for(source, tmp_path: Path)
     assert exam._network.size == "height"
 
 
+def test_frames_without_truth_are_named(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    exam = examination(source, tmp_path)
+    monkeypatch.setattr(exam, "_score", exam.protocol.meter)
+    with pytest.raises(ValueError, match=rf"{exam.protocol.name} on .*frames: no valid depth was evaluated"):
+        exam.examine(0)
+
+
 @pytest.mark.parametrize("metric", ["rmse", "delta1"])
 def test_a_number_that_is_none_is_the_worst(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str):
     """Also once it was written and read back: JSON has no NaN, and a line without it is one for every reader."""

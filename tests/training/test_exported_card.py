@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny_run as tiny
 
-from rgbd3d import card_index, registry, zoo
+from rgbd3d import card_index, card_weights, registry, zoo
 from rgbd3d.cards import Card, CardError, Data, ForeignBackbone, License, Measured, Render, Start, parse, with_overrides
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training.exported_card import NOT_STATED, Given, exported_card
@@ -71,8 +71,8 @@ def test_a_card_of_a_run_from_a_folder_can_be_registered_but_not_trained_without
     with pytest.raises(
         registry.NoWeightsError, match=rf"mine started from \./runs/a/final \(digest {DIGEST}\).*--start"
     ):
-        registry.initial_weights(registry.get_card("mine"))
-    assert registry.initial_weights(with_overrides(card, ["start=null"])) is None
+        card_weights.initial_weights(registry.get_card("mine"))
+    assert card_weights.initial_weights(with_overrides(card, ["start=null"])) is None
 
 
 def test_terms_of_other_weights_to_start_from_are_added():

@@ -34,7 +34,7 @@ from rgbd3d.evaluation.score import score
 from rgbd3d.registry import NoWeightsError
 from rgbd3d.training import finetune as finetune_module
 from rgbd3d.training.curves import read_curve
-from rgbd3d.training.examination import EVALUATIONS
+from rgbd3d.training.examination import EVALUATIONS, Examination
 from rgbd3d.training.finetune import finetune
 from rgbd3d.training.logbook import read_log
 from rgbd3d.training.pretrain import pretrain
@@ -43,11 +43,6 @@ from rgbd3d.training.resume import MARKER, ResumeError, latest_complete
 
 DEPTH, SEMANTIC = tiny_task.DEPTH, tiny_task.SEMANTIC
 MODELS = [Path(name, "model.safetensors") for name in ("final", "best")]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_task.write_frames(tmp_path_factory.mktemp("task"))
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +239,41 @@ def test_another_recipe_other_data_and_no_resume_are_refused(run: Path, data: Pa
         finetune(DEPTH, str(rescored), run, device="cpu")
     with pytest.raises(ResumeError, match="holds a run at step 5"):
         finetune(DEPTH, str(data), run, device="cpu", resume=False)
+
+
+def test_runs_of_one_folder_are_of_one_recipe(run: Path, data: Path, tmp_path: Path):
+    """Else the result of one would take the place of the other's."""
+    finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[1], device="cpu")
+    kept = (tmp_path / "result.json").read_bytes()
+    with pytest.raises(ResumeError, match=r"seed-1 holds another run at step 1.*\n.*max_steps: 1 then, 2 now"):
+        finetune(DEPTH, str(data), tmp_path, ("train.max_steps=2",), seeds=[0], device="cpu")
+    with pytest.raises(ResumeError, match=r"seed-1 holds a run at step 1"):
+        finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[0, 1], device="cpu", resume=False)
+    with pytest.raises(ResumeError, match="holds runs by --seeds; give --seeds"):
+        finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), device="cpu")
+    with pytest.raises(ResumeError, match="holds a run without --seeds"):
+        finetune(DEPTH, str(data), run, seeds=[0], device="cpu")
+    assert (tmp_path / "result.json").read_bytes() == kept
+    assert not (tmp_path / "seed-0").exists()
+
+
+def test_an_interrupt_in_the_last_evaluation_is_heeded(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No step follows whose end could notice it, but the next seed would."""
+    before, examine = signal.signal(signal.SIGINT, signal.default_int_handler), Examination.examine
+
+    def interrupted(self: Examination, step: int) -> dict[str, float]:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return examine(self, step)
+
+    monkeypatch.setattr(Examination, "examine", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="seed-0; the same command continues"):
+            finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[0, 1], device="cpu")
+        assert not (tmp_path / "seed-1").exists()
+        finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[0], device="cpu")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_labels_out_of_range_name_the_frame(tmp_path: Path):

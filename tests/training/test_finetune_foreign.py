@@ -30,11 +30,6 @@ SHORT = ("train.max_steps=3",)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_task.write_frames(tmp_path_factory.mktemp("task"))
-
-
-@pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A depth model on timm's network, from random initialisation: without any Hub."""
     output = tmp_path_factory.mktemp("run")

@@ -13,7 +13,7 @@ import tiny_task
 import torch
 from safetensors.torch import load_file
 
-from rgbd3d import card_index, registry
+from rgbd3d import card_index, card_weights, registry
 from rgbd3d.cards import Card, Data, Render
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.folder import save_pretrained_folder
@@ -41,7 +41,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package with one card, without weights."""
     cards = tmp_path / "cards"
     cards.mkdir()
-    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(card_weights, "BUNDLED_WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(registry, "cards_folder", lambda: cards)
     monkeypatch.setattr(card_index, "_known", lambda: {path.stem: path for path in cards.glob("*.yaml")})
     write_card(tmp_path, CARD)

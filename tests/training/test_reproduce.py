@@ -11,7 +11,7 @@ import tiny_run as tiny
 import tiny_task
 from safetensors.torch import load_file
 
-from rgbd3d import card_index, registry
+from rgbd3d import card_index, card_weights, registry
 from rgbd3d.cards import load_card
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training import reproduce as reproduce_module
@@ -31,7 +31,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cards = tmp_path / "cards"
     (cards / "curves").mkdir(parents=True)
     (cards / f"{TASK.name}.yaml").write_text(dump(TASK))
-    monkeypatch.setattr(registry, "BUNDLED_WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(card_weights, "BUNDLED_WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(registry, "cards_folder", lambda: cards)
     monkeypatch.setattr(card_index, "_known", lambda: {path.stem: path for path in cards.glob("*.yaml")})
     card_index._load_named.cache_clear()

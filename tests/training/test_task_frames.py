@@ -20,8 +20,8 @@ DEPTH, SEMANTIC = tiny_task.DEPTH, tiny_task.SEMANTIC
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_task.write_frames(tmp_path_factory.mktemp("task")))
+def data(data: Path) -> str:
+    return str(data)
 
 
 def with_data(card: Card, **changes: object) -> Card:

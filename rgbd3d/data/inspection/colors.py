@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ NONE: Color = (232, 236, 240)
 """Of pixels without a measurement or label."""
 
 _DEPTH = matplotlib.colormaps["viridis_r"]
+_LEGEND_STEPS = 6
 _GOLDEN_RATIO = 0.618034
 _FIRST_HUE = 0.58  # walls fill most pictures: blue is easier on the eye than red
 
@@ -49,6 +51,22 @@ def class_color(train_id: int) -> Color:
 def depth_color(metres: float, far: float) -> Color:
     """Colour of a depth."""
     return _only(color_depth(np.array([metres]), far))
+
+
+def end_of_colors(depths: Iterable[npt.NDArray[np.floating]]) -> float:
+    """Metres at which the colours of some depth maps end: 99 % of what was measured is nearer.
+
+    Args:
+        depths: Metres (...), 0 = no measurement; if nothing was measured at all, the colours end at 10 m.
+    """
+    measured = np.concatenate([np.empty(0), *(depth[depth > 0] for depth in depths)])
+    return float(np.quantile(measured, 0.99)) if len(measured) else 10.0
+
+
+def depth_legend(far: float) -> list[tuple[Color, str, str]]:
+    """What the colours of depth up to `far` stand for, for `Report.legend`."""
+    steps = np.linspace(far / _LEGEND_STEPS, far, _LEGEND_STEPS)
+    return [(depth_color(metres, far), f"{metres:.1f} m", "") for metres in steps]
 
 
 def _only(pixels: Picture) -> Color:

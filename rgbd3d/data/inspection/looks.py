@@ -77,6 +77,7 @@ class FrameLook(Look):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source, "depth", ("semantic", "class_id"), "pixels")
+        self._stride = source.stride
         self._sizes: Counter[str] = Counter()
         self._has_geometry = {"depth", "intrinsics", "pose"} <= set(source.columns)
         self._recent: dict[int, RGBDSample] = {}
@@ -110,7 +111,8 @@ class FrameLook(Look):
         sizes = ", ".join(f"{size}" for size, _ in self._sizes.most_common(_MOST_SIZES))
         more = f" and {len(self._sizes) - _MOST_SIZES} more" if len(self._sizes) > _MOST_SIZES else ""
         lost = {"bad poses": f"{self._lost} of the rows looked at have none, or no intrinsics"} if self._lost else {}
-        return {"size": f"{sizes}{more} (width x height)"} | super().facts() | lost
+        stride = f"{self._stride} (data.every is 1 or a multiple of it)"
+        return {"size": f"{sizes}{more} (width x height)", "stride": stride} | super().facts() | lost
 
     def poses(self) -> list[PoseCheck]:
         """One check for each distance of rows that there were pairs of."""

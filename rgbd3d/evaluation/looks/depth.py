@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd3d.data.inspection.colors import NONE, color_depth, depth_color
+from rgbd3d.data.inspection.colors import NONE, color_depth, depth_legend, end_of_colors
 from rgbd3d.evaluation.looks import figures
 from rgbd3d.evaluation.looks.base import Look
 from rgbd3d.evaluation.metrics import DepthMeter, IbimsMeter
@@ -57,9 +57,7 @@ class DepthLook(Look[DepthMeter | IbimsMeter]):
     @property
     def far(self) -> float:
         """Metres at which the colours end: most of the true depth that is shown is nearer."""
-        depths = [kept.sample["depth"] for kept in self.kept]
-        valid = torch.cat([depth[depth > 0] for depth in depths]) if depths else torch.empty(0)
-        return float(np.quantile(valid.numpy(), 0.99)) if len(valid) else _FAR
+        return end_of_colors(kept.sample["depth"].numpy() for kept in self.kept)
 
     def pictures(self) -> list[list[Picture]]:
         """Input, truth, prediction, relative error."""
@@ -76,9 +74,7 @@ class DepthLook(Look[DepthMeter | IbimsMeter]):
 
     def legend(self, page: Report) -> None:
         """What the colours of depth stand for."""
-        far = self.far
-        metres = [far * step / 6 for step in range(1, 7)]
-        page.legend([(depth_color(depth, far), f"{depth:.1f} m", "") for depth in metres])
+        page.legend(depth_legend(self.far))
 
     def add_sections(self, page: Report, meter: DepthMeter | IbimsMeter, folder: Path) -> None:
         """Errors by true depth."""

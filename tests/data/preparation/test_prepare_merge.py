@@ -94,6 +94,24 @@ def test_damaged_plans_are_named(whole, tmp_path, text):
         merge(tmp_path / "out", [tmp_path / "share"])
 
 
+@pytest.mark.parametrize("other", [None, 1, 3])
+def test_folders_of_another_format_neither_go_on_nor_merge(raw, whole, tmp_path, other):
+    """Format 1 had no number, and its files no stride."""
+
+    def change(plan):
+        del plan["settings"]["format"]
+        if other is not None:
+            plan["settings"]["format"] = other
+
+    old = edited(tmp_path / "old", whole, ".prepare/plan.json", change)
+    message = r"plan.json: damaged, or begun by another version of rgbd3d: prepare the data in a new folder"
+    with pytest.raises(DataError, match=message):
+        prepare("frames", raw, old, workers=1)
+    for shares in ([whole, old], [old, old]):
+        with pytest.raises(DataError, match=message):
+            merge(tmp_path / "out", shares)
+
+
 def test_shares_of_links_are_followed(whole, tmp_path):
     """As in the cache of huggingface_hub, where files are relative links."""
     merge(tmp_path / "share", [whole])
