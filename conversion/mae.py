@@ -94,10 +94,14 @@ def write_folder(file: Path, name: str, folder: Path) -> Path:
         folder: As for `save_pretrained_folder`.
 
     Raises:
-        ValueError: See `read` and `convert`.
+        ValueError: The card is of something else; see also `read` and `convert`.
         RuntimeError: The file holds another architecture than the card describes (torch's message).
     """
     card = get_card(name)
+    if card.method != "mae" or card.provenance != "converted":
+        raise ValueError(
+            f"{name} does not describe a public MAE checkpoint; mae-vitb-imagenet and mae-vitl-imagenet do"
+        )
     backbone = build_vit(own_backbone(card.backbone))
     backbone.load_weights(backbone_weights(read(file)))
     return save_pretrained_folder(backbone, card, folder)

@@ -113,8 +113,8 @@ def initial_weights(card: Card) -> dict[str, Tensor] | None:
         return backbone_weights(card.init)
     except NoWeightsError as error:
         raise NoWeightsError(
-            f"{card.name} starts from {card.init}. {error}; or start {card.name} from random initialisation with "
-            "`--set init=null`"
+            f"{card.name} starts from {card.init}. {error}; then give its folder with `--start FOLDER`, or start "
+            f"{card.name} from random initialisation with `--set init=null`"
         ) from error
 
 

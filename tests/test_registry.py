@@ -201,7 +201,8 @@ def test_the_named_ways_to_weights_of_photographs_work(tmp_path: Path):
     model = rgbd3d.from_pretrained(tmp_path / "converted")
     assert torch.equal(model.backbone.blocks[11].mlp.fc2.weight, weights["blocks.11.mlp.fc2.weight"])
     assert model.card.license == registry.get_card("mae-vitb-imagenet").license
-    assert mae.main([str(tmp_path / "public.pth"), "mae-vitl-imagenet", str(tmp_path / "other")]) == 1
+    for other in ("mae-vitl-imagenet", "mask3d-vitb-scannet"):
+        assert mae.main([str(tmp_path / "public.pth"), other, str(tmp_path / "other")]) == 1
     assert not (tmp_path / "other").exists()
     assert (REPOSITORY / "docs" / "data.md").is_file()
 

@@ -84,16 +84,16 @@ def _no_interrupts() -> Iterator[None]:
     """
     kept: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, frame: kept.append(number)) if in_main else None
+    before = signal.signal(signal.SIGINT, lambda number, frame: kept.append(number)) if in_main else None
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if in_main:
-            signal.signal(signal.SIGINT, handler)
-    for number in kept:
-        signal.raise_signal(number)
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        for number in kept:
+            signal.raise_signal(number)
 
 
 def _next(ready: SimpleQueue[Future[Result]]) -> Future[Result] | None:

@@ -100,7 +100,8 @@ def measure_transfer(
         split: Part of the source.
         seeds: Number of runs, whose seeds are counted from 0.
         pretrained: False measures the same architecture from random initialisation.
-        output: Folder of the result file, see `result_file`; it is written after every seed, with those so far.
+        output: Folder of the result file, see `result_file`; it is written after every seed, with those so far,
+            but never in place of more of them.
 
     Raises:
         ValueError: See `evaluate`, as for other errors.
@@ -113,6 +114,7 @@ def measure_transfer(
     file = output and output / _file_name(card.name, protocol.name, pretrained, facts)
     _check_free(file, command)
     source = open_source(data, split=split)
+    measured = len(Result.load(file).runs) if file is not None and file.is_file() else 0
     runs: list[dict[str, float]] = []
     for seed in range(seeds):
         runs.append(protocol.run(model, source, pretrained, seed))
@@ -128,7 +130,7 @@ def measure_transfer(
             command=command,
             versions=versions("cpu"),
         )
-        if file is not None:  # hours may lie between two seeds
+        if file is not None and len(runs) >= measured:  # hours may lie between two seeds
             file.parent.mkdir(parents=True, exist_ok=True)
             result.save(file)
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import statistics
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from rgbd3d.training.curves import CURVE, run_curve, write_curve
 from rgbd3d.training.examination import Evaluated, Examination
 from rgbd3d.training.exported_card import Given, exported_card
 from rgbd3d.training.recipe import Device, Pace, evaluation_steps, run_identity, total_steps, training_arguments
-from rgbd3d.training.resume import Identity, ResumeError
+from rgbd3d.training.resume import Identity, ResumeError, check_same_run, last_marked
 from rgbd3d.training.run import FINAL, Run, find_checkpoint, record_start, reproducible, train, weights_digest
 from rgbd3d.training.start import Loaded, open_start
 from rgbd3d.training.task_frames import TaskFrames, open_task_frames
@@ -141,6 +142,7 @@ def finetune(
         with args.main_process_first(desc="rendering"):
             frames = open_task_frames(card, data)
         _refuse_other_runs(call, frames, args)
+        PartialState().wait_for_everyone()  # before one of them makes a folder
         trained = [outcome for seed in call.each_seed() if (outcome := _train_one(call, frames, seed)) is not None]
         return _finish(call, frames, trained, args.device.type) if len(trained) == len(call.each_seed()) else None
 
@@ -219,20 +221,25 @@ def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
 
 
 def _refuse_other_runs(call: _Call, frames: TaskFrames, args: TrainingArguments) -> None:
-    """Refuses a folder with runs of another recipe before anything is trained: `RESULT` is of all runs beside it.
+    """Refuses, before anything is trained, a folder with runs that differ in more than their seed.
 
     Raises:
         ResumeError: Names the differences.
     """
-    seeds = [int(folder.name.removeprefix("seed-")) for folder in call.output.glob("seed-[0-9]*")]
+    matches = (re.fullmatch(r"seed-(\d+)", folder.name) for folder in call.output.glob("seed-*") if folder.is_dir())
+    seeds = [int(match[1]) for match in matches if match]
     if seeds and call.seeds is None:
         raise ResumeError(f"{call.output} holds runs by --seeds; give --seeds, or choose another output folder")
     if call.seeds is not None and any(call.output.glob("checkpoint-*")):
         raise ResumeError(f"{call.output} holds a run without --seeds; choose another output folder")
     for seed in seeds:
         card, folder, _ = call.of_seed(seed)
-        resume = call.resume or seed not in call.each_seed()
-        find_checkpoint(args, folder, _identity(call, card, frames, args), resume)
+        checkpoint = last_marked(folder)
+        if checkpoint is None:
+            continue
+        check_same_run(checkpoint, _identity(call, card, frames, args))
+        if not call.resume and seed in call.each_seed():
+            raise ResumeError(f"{folder} holds a run at step {checkpoint.step}; remove it or choose another folder")
 
 
 def _identity(call: _Call, card: Card, frames: TaskFrames, args: TrainingArguments) -> Identity:

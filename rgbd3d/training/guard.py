@@ -74,11 +74,12 @@ class FiniteGuard(TrainerCallback):
         save_file(tensors, folder / f"batches-{self._rank}.safetensors")
         save_file(self._model.state_dict(), folder / f"model-{self._rank}.safetensors")
         (folder / f"report-{self._rank}.json").write_text(json.dumps(report, indent=1) + "\n")
+        checkpoint = last_marked(self._output)
         raise NonFiniteError(
             f"the {what} is not finite at step {step}: "
             + ", ".join(f"{name} = {value}" for name, value in values.items())
             + f"\nframes (scene/frame): {', '.join(frames)}\nweights and batches are saved in {folder}; "
-            f"the last checkpoint: {last_marked(self._output) or 'none yet'}\n"
+            f"the last checkpoint: {checkpoint.folder if checkpoint else 'none yet'}\n"
             "look at these frames; if they are fine, lower train.optimizer.lr, set train.clip_grad_norm or use "
             "train.precision=fp32, in a new folder: continued, this run would meet the same batch with the same weights"
         )

@@ -76,9 +76,9 @@ def latest_complete(output: Path) -> Checkpoint | None:
     return None
 
 
-def last_marked(output: Path) -> Path | None:
-    """Folder of the newest checkpoint that was saved completely; its files are not read."""
-    return next((folder for folder in reversed(_folders(output)) if (folder / MARKER).is_file()), None)
+def last_marked(output: Path) -> Checkpoint | None:
+    """The newest checkpoint that was saved completely; neither are its files read nor others removed."""
+    return next((found[0] for folder in reversed(_folders(output)) if (found := _marked(folder))), None)
 
 
 def keep_last(output: Path, count: int) -> None:
@@ -116,16 +116,23 @@ def _folders(output: Path) -> list[Path]:
 
 def _read(folder: Path) -> Checkpoint | None:
     """The checkpoint in a folder, or None when anything is missing or differs from its marker."""
-    try:
-        marker = json.loads((folder / MARKER).read_text())
-        files = {folder / name: (pin["bytes"], pin["sha256"]) for name, pin in marker["files"].items()}
-        checkpoint = Checkpoint(folder, int(marker["step"]), dict(marker["identity"]))
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # no marker, or a file that is none
+    if (found := _marked(folder)) is None:
+        return None
+    checkpoint, files = found
     for path, (size, digest) in files.items():
         if not path.is_file() or path.stat().st_size != size or sha256(path) != digest:
             return None
     return checkpoint
+
+
+def _marked(folder: Path) -> tuple[Checkpoint, dict[Path, tuple[int, str]]] | None:
+    """What the marker in a folder says: the checkpoint, and size and SHA-256 of its files."""
+    try:
+        marker = json.loads((folder / MARKER).read_text())
+        files = {folder / name: (pin["bytes"], pin["sha256"]) for name, pin in marker["files"].items()}
+        return Checkpoint(folder, int(marker["step"]), dict(marker["identity"])), files
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None  # no marker, or a file that is none
 
 
 def _flatten(value: Any, path: str = "") -> dict[str, Any]:

@@ -300,5 +300,9 @@ def test_a_stopped_measurement_keeps_the_seeds_that_are_done(tmp_path):
         measure_transfer(name, stopped, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
     kept = Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json")
     assert (kept.seeds, kept.values("loss")) == ((0, 1), [0.0, 1.0])
+    sooner = replace(stopped, run=lambda model, source, pretrained, seed: run(model, source, pretrained, 2 * seed))
+    with pytest.raises(KeyboardInterrupt):
+        measure_transfer(name, sooner, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+    assert Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json") == kept
     with pytest.raises(ValueError, match="0 seeds: it takes at least one"):
         measure_transfer(name, stopped, tmp_path / "data", seeds=0, pretrained=False)

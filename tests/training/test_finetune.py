@@ -242,7 +242,7 @@ def test_another_recipe_other_data_and_no_resume_are_refused(run: Path, data: Pa
 
 
 def test_runs_of_one_folder_are_of_one_recipe(run: Path, data: Path, tmp_path: Path):
-    """Else the result of one would take the place of the other's."""
+    """Else the seeds of a folder could not be put together."""
     finetune(DEPTH, str(data), tmp_path, ("train.max_steps=1",), seeds=[1], device="cpu")
     kept = (tmp_path / "result.json").read_bytes()
     with pytest.raises(ResumeError, match=r"seed-1 holds another run at step 1.*\n.*max_steps: 1 then, 2 now"):

@@ -6,6 +6,7 @@ import pytest
 
 from rgbd3d.training.resume import (
     MARKER,
+    Checkpoint,
     ResumeError,
     check_same_run,
     keep_last,
@@ -101,12 +102,13 @@ def test_a_damaged_checkpoint_is_removed_with_a_note(tmp_path: Path, caplog: pyt
     assert "checkpoint-2" in caplog.text
 
 
-def test_the_last_marked_is_found_without_reading(tmp_path: Path):
+def test_the_last_marked_is_found_without_reading_or_removing(tmp_path: Path):
     assert last_marked(tmp_path) is None
     for step in (9, 10):
         mark_complete(save(tmp_path, step), step, IDENTITY)
     save(tmp_path, 11)
-    assert last_marked(tmp_path) == tmp_path / "checkpoint-10"
+    assert last_marked(tmp_path) == Checkpoint(tmp_path / "checkpoint-10", 10, IDENTITY)
+    assert (tmp_path / "checkpoint-11").is_dir()
 
 
 def test_keep_last_deletes_the_oldest(tmp_path: Path):
