@@ -5,7 +5,7 @@ STAMP := .venv/installed
 SOURCES := rgbd3d conversion tests benchmarks
 ZOO_PAGES := README.md docs/zoo.md docs/datasets.md
 
-.PHONY: help install demo test test-slow lint docs zoo clean
+.PHONY: help install demo test test-slow lint docs results zoo clean
 
 help:
 	@echo 'make demo [FRAMES=dir]  look at the bundled checkpoint, train it on, write a report (about 5 minutes)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-slow          the slow tests too'
 	@echo 'make docs               build the documentation into site/'
 	@echo 'make zoo                refresh the tables in README.md and docs/ from cards and catalogue'
+	@echo 'make results            refresh the tables and the picture of docs/results.md from docs/results/'
 	@echo 'make clean              remove what was built; keeps .venv and runs/'
 
 install: $(STAMP)
@@ -41,6 +42,9 @@ test: lint docs
 
 test-slow: lint docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m ''
+
+results: $(STAMP)
+	$(BIN)/python benchmarks/results_page.py
 
 zoo: $(STAMP)
 	$(BIN)/python -m rgbd3d.zoo $(ZOO_PAGES)
