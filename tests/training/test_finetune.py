@@ -174,7 +174,7 @@ def while_exporting(output: Path) -> bool:
     ("workers", "moments"),
     [
         (0, [after_evaluation(0), while_saving(2), after_evaluation(3), while_exporting]),
-        (2, [after_step(3), while_saving(4), after_evaluation(5)]),
+        pytest.param(2, [after_step(3), while_saving(4), after_evaluation(5)], marks=pytest.mark.slow),
     ],
 )
 def test_killed_at_every_kind_of_moment(
