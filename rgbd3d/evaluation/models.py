@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rgbd3d.card_sections import Backbone
 from rgbd3d.cards import Card
 from rgbd3d.downstream.sections import class_names_of
 from rgbd3d.evaluation.protocols import TransferProtocol
@@ -22,11 +23,7 @@ def check_fits(card: Card, protocol: TransferProtocol | ScoredProtocol[Any]) -> 
         ValueError: Another task or other classes; names both.
     """
     if isinstance(protocol, TransferProtocol):
-        if card.task is not None:
-            raise ValueError(
-                f"{card.name} is a model for {card.task}, but {protocol.name} measures pre-trained backbones: "
-                f"{f'try {card.init}, from which it was trained' if card.init else 'name the card of one'}"
-            )
+        _check_transfer(card, protocol)
         return
     if card.task is None:
         raise ValueError(
@@ -41,6 +38,19 @@ def check_fits(card: Card, protocol: TransferProtocol | ScoredProtocol[Any]) -> 
         raise ValueError(
             f"{card.name} predicts {_describe(ours, getattr(card.objective, 'labels', None))}, but {protocol.name} "
             f"scores {_describe(theirs, protocol.frames.label_space)}"
+        )
+
+
+def _check_transfer(card: Card, protocol: TransferProtocol) -> None:
+    if not isinstance(card.backbone, Backbone):
+        raise ValueError(
+            f"the backbone of {card.name} is {card.backbone.label}, but {protocol.name} measures vision transformers "
+            "of rgbd3d: measure the model on its task, see docs/evaluate.md"
+        )
+    if protocol.measures == "pre-training" and card.task is not None:
+        raise ValueError(
+            f"{card.name} is a model for {card.task}, but {protocol.name} measures pre-training: "
+            f"{f'try {card.init}, from which it was trained' if card.init else 'name a card of that'}"
         )
 
 

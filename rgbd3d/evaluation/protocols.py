@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from rgbd3d import registry
+from rgbd3d.backbones.vit import RgbdViT, build_vit
+from rgbd3d.card_sections import Backbone, own_backbone
 from rgbd3d.cards import Card
 from rgbd3d.data.sources import Source
 from rgbd3d.evaluation.frames import load_frames
@@ -24,6 +26,9 @@ from rgbd3d.evaluation.protocols_data import NYUV2_TRAIN_HELD_OUT, frames
 from rgbd3d.evaluation.protocols_scored import SCORED_PROTOCOLS
 from rgbd3d.evaluation.transfer import FineTuning, fine_tune, linear_probe
 from rgbd3d.folder import card_of
+
+if TYPE_CHECKING:
+    from rgbd3d.modeling import RgbdForPreTraining
 
 NYU_CLASSES = 40
 NYU_FRAMES = frames(NYUV2_TRAIN_HELD_OUT, ("image", "depth", "semantic"), "nyu40")
@@ -36,19 +41,21 @@ LONG = FineTuning(epochs=40)
 
 @dataclass(frozen=True)
 class TransferProtocol:
-    """How a number of a pre-trained model is measured.
+    """How a number of a trained model or backbone is measured.
 
     Attributes:
         name: As typed on the command line.
         description: What is trained on which frames, and what is scored.
         run: (what `find_card` takes, data, pretrained, seed) -> metrics.
         scored: Number of frames that are scored; None is all of them.
+        measures: "backbone", which a fine-tuned model has too, or the whole model of "pre-training".
     """
 
     name: str
     description: str
     run: Callable[[str, Source, bool, int], dict[str, float]]
     scored: int | None = None
+    measures: Literal["backbone", "pre-training"] = "backbone"
 
     def facts(self) -> dict[str, str]:
         """What decides the numbers."""
@@ -58,10 +65,11 @@ class TransferProtocol:
 def _nyu_transfer(method: Callable[..., dict[str, float]]) -> Callable[[str, Source, bool, int], dict[str, float]]:
     def run(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
         NYU_FRAMES.check(source)
-        model = _create(name, None, pretrained, seed)
-        loaded = load_frames(source, model.config.backbone_section.image_size)
+        section = own_backbone(find_card(name).backbone)
+        backbone = _load_backbone(name, section) if pretrained else _new_backbone(section, seed)
+        loaded = load_frames(source, section.image_size)
         train, test = loaded.select(slice(0, NYU_FRAMES.first)), loaded.select(slice(NYU_FRAMES.first, None))
-        return method(model.backbone, train, test, NYU_CLASSES, seed)
+        return method(backbone, train, test, NYU_CLASSES, seed)
 
     return run
 
@@ -73,21 +81,32 @@ def _check_depth(source: Source) -> None:
 
 def _pretext(name: str, source: Source, pretrained: bool, seed: int) -> dict[str, float]:
     _check_depth(source)
-    model = _create(name, "pretraining", pretrained, seed)
+    model = registry.from_pretrained(name, "pretraining") if pretrained else _new_pretraining(name, seed)
     if "depth_metres" not in model.method.inputs:
         raise ValueError(f"{name} is not pre-trained on depth: this protocol does not fit it")
     return pretext_losses(model.method, find_card(name), source, seed)
 
 
-def _create(name: str, task: str | None, pretrained: bool, seed: int) -> Any:
-    """Loads the model, or builds it with random weights drawn from `seed`."""
-    if pretrained:
-        return registry.from_pretrained(name, task)
-    from rgbd3d.modeling import model_from_card
+def _load_backbone(name: str, section: Backbone) -> RgbdViT:
+    """The trained backbone, without the drop path that a fine-tuned model may have."""
+    network: Any = registry.from_pretrained(name).network
+    backbone = build_vit(section)
+    backbone.load_weights(getattr(network, "backbone", network).state_dict())
+    return backbone
+
+
+def _new_backbone(section: Backbone, seed: int) -> RgbdViT:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build_vit(section)
+
+
+def _new_pretraining(name: str, seed: int) -> RgbdForPreTraining:
+    from rgbd3d.modeling import RgbdConfig, RgbdForPreTraining
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return model_from_card(find_card(name), task)
+        return RgbdForPreTraining(RgbdConfig.from_card(find_card(name)))
 
 
 def find_card(name: str) -> Card:
@@ -137,6 +156,7 @@ _TRANSFER = (
         "Loss of the pre-training task on the given frames (choose some that were not trained on: --split val); "
         "masks depend on the seed only.",
         _pretext,
+        measures="pre-training",
     ),
 )
 

@@ -11,11 +11,13 @@ import torch
 from labelled_source import frame, register_tiny_card
 from tiny import tiny_card
 
-from rgbd3d.card_sections import Evaluation
+from rgbd3d import registry
+from rgbd3d.card_sections import Evaluation, ForeignBackbone
 from rgbd3d.cards import Card, with_overrides
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.sources import open_source
 from rgbd3d.downstream.network import build_task_network
+from rgbd3d.evaluation import protocols
 from rgbd3d.evaluation.compare import compare
 from rgbd3d.evaluation.evaluate import evaluate, measure_transfer, result_file, score_models
 from rgbd3d.evaluation.models import check_fits, check_same_recipe
@@ -174,13 +176,34 @@ def test_random_initialisation_is_said(rooms, tmp_path):
         ),
         (tiny_card(), DEPTH, r"is a pre-trained backbone, but .* scores models for depth-est.*: `rgbd3d finetune`"),
         (task_card(DEPTH), "rgbd/pretext", r"a model for depth-estimation, but rgbd/pretext .*: try mask3d-vitt-synth"),
-        (task_card(DEPTH, init=None), "rgbd/pretext", "measures pre-trained backbones: name the card of one"),
+        (task_card(DEPTH, init=None), "rgbd/pretext", "measures pre-training: name a card of that"),
     ],
-    ids=["task", "classes", "objects", "backbone", "transfer", "transfer of random"],
+    ids=["task", "classes", "objects", "backbone", "pretext", "pretext of random"],
 )
 def test_a_model_that_does_not_fit_is_refused(card, protocol, message):
     with pytest.raises(ValueError, match=message):
         check_fits(card, find_protocol(protocol))
+
+
+def test_of_a_fine_tuned_model_the_bare_backbone_is_measured(tmp_path):
+    objective = replace(task_card(SEMANTIC).objective, drop_path=0.5, freeze_backbone=True)
+    card = task_card(SEMANTIC, init=None, objective=objective)
+    model = save_model(tmp_path / "final", card)
+    check_fits(card, find_protocol("nyuv2-train795/probe"))
+    backbone = protocols._load_backbone(model, card.backbone)
+    stored = registry.from_pretrained(model).network.backbone.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in backbone.state_dict().items())
+    fresh = protocols._new_backbone(card.backbone, 0)
+    assert str(backbone) == str(fresh), "no drop path"
+    assert [w.requires_grad for w in backbone.parameters()] == [w.requires_grad for w in fresh.parameters()]
+
+
+def test_a_foreign_backbone_is_not_measured_as_ours():
+    foreign = ForeignBackbone(
+        library="timm", model="resnet10t", revision=None, pretrained=False, image_size=(32, 48), parameters=1
+    )
+    with pytest.raises(ValueError, match=r"the backbone of .* is timm:resnet10t, but .*/probe measures vision"):
+        check_fits(task_card(SEMANTIC, init=None, method=None, backbone=foreign), find_protocol("nyuv2-train795/probe"))
 
 
 def test_a_model_that_does_not_fit_is_refused_before_the_data_is_opened(tmp_path):

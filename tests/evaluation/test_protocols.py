@@ -46,7 +46,7 @@ def trained(monkeypatch):
 
         monkeypatch.setattr(owner, attribute, recorded)
 
-    record(protocols, "_create")
+    record(protocols, "_new_backbone")
     record(transfer, "DenseHead")
     record(transfer, "LinearHead")
     return made
