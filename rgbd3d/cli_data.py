@@ -132,7 +132,8 @@ def _data_verify(options: argparse.Namespace) -> None:
     from rgbd3d.data.manifest import verify
 
     manifest = verify(options.folder)
-    print(f"verified: {len(manifest['files'])} files, {sum(manifest['rows'].values())} rows")
+    files = len(manifest["files"])
+    print(f"verified: {sum(manifest['rows'].values())} rows in {files} file{'' if files == 1 else 's'}")
 
 
 def _data_inspect(options: argparse.Namespace) -> None:

@@ -182,7 +182,7 @@ def test_prepare_in_shares_merge_and_verify(tmp_path: Path, capsys: pytest.Captu
     assert main(["data", "merge", merged, *shares]) == 0
     assert f"train: 2 rows\nnext: rgbd3d data inspect '{merged}' --split train" in capsys.readouterr().out
     assert main(["data", "verify", merged]) == 0
-    assert "verified: 1 files, 2 rows" in capsys.readouterr().out
+    assert "verified: 2 rows in 1 file\n" in capsys.readouterr().out
     assert main(["data", "prepare", "frames", "--raw", raw, "--out", merged, "--stride", "2"]) == 2
     assert "begun otherwise (stride: 1 there, 2 asked" in capsys.readouterr().err
     assert main(["data", "prepare", "frames", "--raw", "r", "--out", "o", "--shard", "1/2", "--push-to", "me/x"]) == 2
