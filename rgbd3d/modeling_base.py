@@ -155,6 +155,7 @@ class RgbdPreTrainedModel(PreTrainedModel):
     def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
         network: Any = self.network
         network.set_grad_checkpointing(enable)
+        self.gradient_checkpointing = enable  # what `is_gradient_checkpointing` looks for
 
 
 def _require_exact(model: str, where: str, info: dict[str, Any]) -> None:

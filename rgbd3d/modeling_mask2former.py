@@ -14,8 +14,8 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
-from rgbd3d.heads.dense import upsample
 from rgbd3d.heads.simple_fpn import SimpleFeaturePyramid
+from rgbd3d.heads.upsample import upsample
 from rgbd3d.losses.segmentation import require_labels
 from rgbd3d.types import IGNORE_LABEL
 
@@ -103,7 +103,7 @@ class Mask2FormerHead(nn.Module):
         """Matches queries with the classes of each image and compares them, after every layer.
 
         The points where masks are compared are drawn from torch's global generator. As in the original, a pixel
-        without a label belongs to no mask.
+        without a label belongs to no mask; an image without any label does not count.
 
         Args:
             predictions: Of `decode`.
@@ -119,8 +119,13 @@ class Mask2FormerHead(nn.Module):
         """
         require_labels(semantic, self.classes)
         with torch.autocast(semantic.device.type, enabled=False):  # half precision is too coarse for the matching
-            *auxiliary, last = [{name: value.float() for name, value in layer.items()} for layer in predictions]
-            labels, masks = zip(*(_objects(image) for image in semantic), strict=True)
+            labelled = (semantic != IGNORE_LABEL).flatten(1).any(1)
+            if not bool(labelled.any()):  # the criterion would teach "no object"
+                nothing = torch.stack([value.float().sum() for value in predictions[-1].values()]).sum() * 0.0
+                return nothing, {name.removeprefix("loss_"): nothing.detach() for name in self._weights()}
+            layers = [{name: value[labelled].float() for name, value in layer.items()} for layer in predictions]
+            *auxiliary, last = layers
+            labels, masks = zip(*(_objects(image) for image in semantic[labelled]), strict=True)
             losses = self._criterion().to(semantic.device)(
                 **last, mask_labels=list(masks), class_labels=list(labels), auxiliary_predictions=auxiliary
             )

@@ -17,6 +17,7 @@ from rgbd3d.configuration import RgbdConfig
 from rgbd3d.downstream.base import DenseNetwork, TaskNetwork
 from rgbd3d.downstream.network import build_task_network, particulars_of
 from rgbd3d.downstream.sections import TaskSections
+from rgbd3d.heads.decoder import DecoderHead
 from rgbd3d.modeling_base import RgbdPreTrainedModel
 from rgbd3d.strict_yaml import plain
 
@@ -60,6 +61,9 @@ class RgbdForTask(RgbdPreTrainedModel):
             backbone.gradient_checkpointing_enable()
         else:
             backbone.gradient_checkpointing_disable()
+        if isinstance(self.model.head, DecoderHead):
+            self.model.head.decoder.grad_checkpointing = enable
+        self.gradient_checkpointing = enable  # what `is_gradient_checkpointing` looks for
 
     def _compared(self, pixel_values: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor]:
         """Loss, where there are labels, and prediction of a dense network, from one pass."""
@@ -85,8 +89,9 @@ class RgbdForSemanticSegmentation(RgbdForTask):
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `logits` (B, num_labels, h, w) at the resolution of the head, which `RgbdImageProcessor` enlarges; `loss` of
-            `rgbd3d.downstream`; `hidden_states`, the embedded patches and the output of each block.
+            `logits` (B, num_labels, h, w), of Mask2Former scores for an argmax, at the resolution of the head, which
+            `RgbdImageProcessor` enlarges; `loss` of `rgbd3d.downstream`; `hidden_states`, the embedded patches and the
+            output of each block (of timm's plain vision transformers; empty for other backbones).
 
         Raises:
             ValueError: A label is no class of the model.
@@ -111,7 +116,8 @@ class RgbdForDepthEstimation(RgbdForTask):
 
         Returns:
             `predicted_depth` (B, h, w), metres at the resolution of the head, which `RgbdImageProcessor` enlarges;
-            `loss` of `rgbd3d.downstream`; `hidden_states`, the embedded patches and the output of each block.
+            `loss` of `rgbd3d.downstream`; `hidden_states`, the embedded patches and the output of each block (of timm's
+            plain vision transformers; empty for other backbones).
         """
         if labels is not None and labels.ndim == 3:
             labels = labels[:, None]

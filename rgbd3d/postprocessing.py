@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rgbd3d.heads.dense import upsample
+from rgbd3d.heads.upsample import upsample
 from rgbd3d.types import SMALLEST_DEPTH
 
 Sizes = Sequence[tuple[int, int]]
@@ -38,7 +38,7 @@ class PostProcessing:
             int64 (H, W) for each image: keys of `config.id2label`.
 
         Raises:
-            ValueError: As many sizes as there are not images.
+            ValueError: Another number of sizes than of images.
         """
         return [logits.argmax(0) for logits in _enlarged(outputs.logits, target_sizes)]
 
@@ -53,7 +53,7 @@ class PostProcessing:
             `predicted_depth`, float32 (H, W), metres, for each image.
 
         Raises:
-            ValueError: As many sizes as there are not images.
+            ValueError: Another number of sizes than of images.
         """
         maps = _enlarged(outputs.predicted_depth[:, None], target_sizes)
         return [{"predicted_depth": metres[0].clamp(min=SMALLEST_DEPTH)} for metres in maps]
@@ -90,7 +90,7 @@ def segments(
         `id`, `label_id` (a key of `config.id2label`), `score`.
 
     Raises:
-        ValueError: As many sizes as there are not images.
+        ValueError: Another number of sizes than of images.
     """
     masks = _enlarged([objects["masks"][:, 0] for objects in outputs.objects], target_sizes)
     results = []

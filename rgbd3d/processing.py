@@ -122,8 +122,8 @@ class RgbdImageProcessor(PostProcessing, TorchvisionBackend):
     """RGB in `[0, 255]` and depth in a stated unit -> `pixel_values`, `depth_values`, `depth_metres`.
 
     Called with images (PIL, array or tensor; one, or a list) and optionally their depth. Colour is resized with
-    antialiasing and normalised with ImageNet's mean and deviation. Depth is resized by nearest neighbour, so that no
-    pixel without a measurement is mixed into a valid one, and then standardised as in pre-training.
+    antialiasing and normalised, by default with ImageNet's mean and deviation. Depth is resized by nearest neighbour,
+    so that no pixel without a measurement is mixed into a valid one, and then standardised as in pre-training.
 
     `pixel_values` is (B, 3, H, W); `depth_values` is (B, 1, H, W), the encoder's input; `depth_metres` is (B, 1, H, W)
     in metres with 0 = no measurement, the target of pre-training.
@@ -173,8 +173,9 @@ class RgbdImageProcessor(PostProcessing, TorchvisionBackend):
             `pixel_values` and, with depth, `depth_values` and `depth_metres`.
 
         Raises:
-            ValueError: A size that is no multiple of the patch, images that are scaled already, as many depth maps as
-                there are not images, depth of another shape than its image, or depth that `to_metres` refuses.
+            ValueError: A size that is no multiple of the patch, pixels outside the range that is expected, another
+                number of depth maps than of images, depth of another shape than its image, or depth that `to_metres`
+                refuses.
         """
         return super().preprocess(images, depth, **kwargs)
 
@@ -187,7 +188,7 @@ class RgbdImageProcessor(PostProcessing, TorchvisionBackend):
         colour = self._prepare_image_like_inputs(images, **{key: kwargs.pop(key) for key in prepare})
         sizes = _output_sizes(colour, kwargs["do_resize"], kwargs["size"], kwargs["patch_size"])
         for image in colour:
-            _refuse_scaled(image, kwargs["do_rescale"])
+            _check_range(image, kwargs["do_rescale"])
         data = dict(self._preprocess(colour, return_tensors=None, **kwargs))
         if depth is not None:
             maps = [to_metres(frame, kwargs["depth_unit"]) for frame in _depth_frames(depth, len(colour))]
@@ -220,9 +221,13 @@ def _height_width(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
 
 
-def _refuse_scaled(image: Tensor, do_rescale: bool) -> None:
-    if do_rescale and image.is_floating_point() and image.max() <= 1:
+def _check_range(image: Tensor, do_rescale: bool) -> None:
+    largest = float(image.float().max())  # torch has no maximum of uint16
+    if do_rescale and image.is_floating_point() and 0 < largest <= 1:
         raise ValueError("the image has no value above 1: it seems to lie in [0, 1] already; pass do_rescale=False")
+    if largest > (255 if do_rescale else 1):
+        expected = "[0, 255]" if do_rescale else "[0, 1], because of do_rescale=False"
+        raise ValueError(f"the image has values up to {largest:g}, but pixels are expected in {expected}")
 
 
 def _refuse_another_shape(depth: Tensor, image: Tensor) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from rgbd3d.objectives import Decoder
 from rgbd3d.strict_yaml import require
+from rgbd3d.types import IGNORE_LABEL
 
 _DECODER = Decoder()
 
@@ -159,7 +160,7 @@ class SemanticSegmentation:
     freeze_backbone: bool = False
 
     def __post_init__(self) -> None:
-        _check_drop_path(self.drop_path)
+        _check_drop_path(self.drop_path, self.freeze_backbone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +172,8 @@ class DepthEstimation:
         loss: "berhu" (FACTS.md §6.2), "silog" (§5.2), "l1" of metres or "log-l1" of their logarithm.
         output: How the head's number is read: "standardised" (metres = typical + spread x number), "log"
             (metres = typical x exp(number)) or "metres" (the MIM-Depth head: a sigmoid of 10 m).
-        typical: Metres.
-        spread: Metres.
+        typical: Metres; of no meaning where the output is "metres".
+        spread: Metres; only of a standardised output, and the unit in which berhu compares.
         drop_path: Rate of the backbone's last block; it rises linearly from 0.
         freeze_backbone: Train the head alone: a probe.
     """
@@ -186,11 +187,13 @@ class DepthEstimation:
     freeze_backbone: bool = False
 
     def __post_init__(self) -> None:
-        _check_drop_path(self.drop_path)
+        _check_drop_path(self.drop_path, self.freeze_backbone)
         require(self.typical > 0, "typical", "should be positive, in metres")
         require(self.spread > 0, "spread", "should be positive, in metres")
         own = isinstance(self.head, MIMDepth)
         require(own == (self.output == "metres"), "output", "is metres with the mim-depth head and only there")
+        stuck = self.output == "standardised" and self.loss in ("silog", "log-l1")
+        require(not stuck, "loss", f"is {self.loss}, which teaches nothing where a standardised output is below 0 m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +217,15 @@ class InstanceSegmentation:
         require(self.width > 0, "width", "should be positive")
         increasing = all(a < b for a, b in zip(self.classes, self.classes[1:], strict=False))
         require(len(self.classes) > 0 and increasing, "classes", "should be increasing train ids, at least one")
+        inside = self.classes[0] >= 0 and self.classes[-1] < IGNORE_LABEL
+        require(inside, "classes", f"should be train ids, 0 to {IGNORE_LABEL - 1}: {IGNORE_LABEL} is no class")
 
 
-def _check_drop_path(rate: float) -> None:
+def _check_drop_path(rate: float, frozen: bool = False) -> None:
     require(0 <= rate < 1, "drop_path", "should lie in 0..1, 1 excluded")
+    require(
+        not (frozen and rate), "drop_path", "should be 0: a frozen backbone is in evaluation, where none is dropped"
+    )
 
 
 TaskObjective = SemanticSegmentation | DepthEstimation | InstanceSegmentation

@@ -192,7 +192,9 @@ def test_predicts_for_frames(name, saved):
     assert model.predict(frames, "frame").shape == prediction.shape
 
 
-@pytest.mark.parametrize("name", ["semantic-upernet", "semantic-mask2former", "depth-dpt", "instances"])
+@pytest.mark.parametrize(
+    "name", ["semantic-upernet", "semantic-mask2former", "semantic-decoder", "depth-dpt", "instances"]
+)
 def test_gradient_checkpointing_changes_nothing(name):
     truth = labels(name)
     plain = build(name).train()
@@ -202,6 +204,10 @@ def test_gradient_checkpointing_changes_nothing(name):
     checkpointed = copy.deepcopy(plain)
     checkpointed.activation_checkpointing_enable()
     assert checkpointed.network.backbone.grad_checkpointing
+    assert checkpointed.is_activation_checkpointing
+    assert not plain.is_activation_checkpointing
+    if name == "semantic-decoder":
+        assert checkpointed.network.head.decoder.grad_checkpointing
     for model in (plain, checkpointed):
         torch.manual_seed(2)
         model(noise(), labels=in_labels(name, truth)).loss.backward()

@@ -75,6 +75,15 @@ def test_takes_images_in_the_unit_range_when_told(processor, image):
     expected = processor(image, return_tensors="pt")["pixel_values"]
     found = processor(unit, do_rescale=False, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
+    with pytest.raises(ValueError, match=r"values up to 255, but pixels are expected in \[0, 1\], because of do_resc"):
+        processor(np.full_like(image, 255), do_rescale=False)
+
+
+def test_other_ranges_are_refused(processor, image):
+    with pytest.raises(ValueError, match=r"values up to 30000, but pixels are expected in \[0, 255\]"):
+        processor(np.full(image.shape, 30000, np.uint16))
+    black = processor(np.zeros_like(image, np.float32), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(black, processor(np.zeros_like(image), return_tensors="pt")["pixel_values"])
 
 
 @pytest.mark.parametrize(

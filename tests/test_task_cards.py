@@ -47,6 +47,11 @@ def card(request: pytest.FixtureRequest) -> Card:
         ("objective__head", {"name": "convnxt"}, "'convnxt'; did you mean 'convnext'?"),
         ("objective__head", {"name": "convnext", "depth": 0}, "objective.head.depth should be positive"),
         ("objective__drop_path", 1.0, "objective.drop_path should lie in 0..1, 1 excluded"),
+        (
+            "objective",
+            {"labels": "nyu40", "head": {"name": "linear"}, "drop_path": 0.1, "freeze_backbone": True},
+            "objective.drop_path should be 0: a frozen backbone is in evaluation",
+        ),
         ("data__label_share", 0.5, "data.label_share should be one of 0.2, 0.4, 0.6, 0.8, 1.0"),
         ("data__frames", [5, 5], "data.frames should be [first, end], 0 <= first < end"),
         ("data__frames", [-1, 5], "data.frames should be [first, end], 0 <= first < end"),

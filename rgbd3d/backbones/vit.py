@@ -133,7 +133,10 @@ class RgbdViT(VisionTransformer):
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         batch, rows, columns, dim = x.shape
-        return self._add_positions(x.reshape(batch, -1, dim), self.positions((rows, columns))[self.num_prefix_tokens :])
+        # The convolution's channels come first in memory: left like that, every norm of every block would copy.
+        return self._add_positions(
+            x.reshape(batch, -1, dim).contiguous(), self.positions((rows, columns))[self.num_prefix_tokens :]
+        )
 
     def _embed_kept(self, image: Tensor, keep: Tensor, grid: Grid) -> Tensor:
         # The same sums as the strided convolution, for the kept patches only.

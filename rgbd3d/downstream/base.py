@@ -17,7 +17,7 @@ from rgbd3d.data.batch import IMAGENET_MEAN, IMAGENET_STD, denormalise_image, no
 from rgbd3d.data.resize import resize_color
 from rgbd3d.downstream.heads import Reading
 from rgbd3d.downstream.levels import levels_of, read_levels
-from rgbd3d.heads.dense import upsample
+from rgbd3d.heads.upsample import upsample
 from rgbd3d.tasks import TaskObjective
 
 Size = tuple[int, int]
@@ -84,8 +84,7 @@ class TaskNetwork(nn.Module, ABC):
         self.frozen = getattr(objective, "freeze_backbone", False)
         if self.frozen:
             backbone.requires_grad_(False)
-        if objective.drop_path > 0:
-            set_drop_path(backbone, objective.drop_path)
+        set_drop_path(backbone, objective.drop_path)
         self.train(self.training)
 
     @property
@@ -155,9 +154,9 @@ class TaskNetwork(nn.Module, ABC):
         Raises:
             ValueError: Images of another type or shape, or a size that the patch does not divide.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or not len(images):
             kind = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
-            raise ValueError(f"images to predict for are uint8 (B, 3, H, W), not {kind}")
+            raise ValueError(f"images to predict for are uint8 (B, 3, H, W), at least one, not {kind}")
         frame = (images.shape[-2], images.shape[-1])
         with _evaluating(self), torch.no_grad():
             return self._predict(self._prepared(images, self._size(frame, size)), frame)
@@ -180,6 +179,8 @@ class TaskNetwork(nn.Module, ABC):
     def _size(self, frame: Size, size: Size | Literal["frame", "height"] | None) -> Size:
         rows, columns = self.patch_size
         if isinstance(size, str):
+            if size not in ("frame", "height"):
+                raise ValueError(f"size should be (height, width), 'frame' or 'height', not {size!r}")
             scale = 1 if size == "frame" else self.image_size[0] / frame[0]
             wanted = ((frame[0] * scale, rows), (frame[1] * scale, columns))
             height, width = (max(round(side / patch), 1) * patch for side, patch in wanted)
@@ -192,8 +193,9 @@ class TaskNetwork(nn.Module, ABC):
     def _prepared(self, images: Tensor, size: Size) -> Tensor:
         # As in training: bytes are resized on the CPU, where torch has a kernel for them.
         resized = torch.stack([resize_color(image, size) for image in images.cpu()])
-        pixels = resized.to(next(self.parameters()).device).float() / 255
-        return normalise_image(pixels, self.preprocessing.mean, self.preprocessing.std)
+        weight = next(self.parameters())
+        pixels = resized.to(weight.device).float() / 255
+        return normalise_image(pixels, self.preprocessing.mean, self.preprocessing.std).to(weight.dtype)
 
 
 class DenseNetwork(TaskNetwork):

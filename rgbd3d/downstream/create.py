@@ -69,7 +69,10 @@ def create_timm_model(
     stride = levels_of(network)[-1].stride
     if height % stride or width % stride:
         raise ValueError(f"image_size ({height}, {width}) should be a multiple of the patch ({stride}, {stride})")
-    require_any_size(network, (height, width))
+    try:
+        require_any_size(network, (height, width))
+    except ValueError as error:
+        raise ValueError(f"{error}; many of timm's transformers do if built with dynamic_img_size=True") from error
     return _with_head(network, Preprocessing((height, width), config["mean"], config["std"]), task, num_labels, head)
 
 

@@ -25,6 +25,7 @@ from rgbd3d.tasks import (
     TaskObjective,
     UperNet,
 )
+from rgbd3d.types import IGNORE_LABEL
 
 MASK_RCNN = "mask-rcnn"
 """Name of the one head of instance segmentation."""
@@ -64,7 +65,8 @@ def default_objective(
         decoder: Size of the pre-trained decoder, for the head of that name.
 
     Raises:
-        ValueError: An unknown task or head, or a number of classes that is missing, not positive, or given for depth.
+        ValueError: An unknown task or head, or a number of classes that is missing, outside 1 to 255, or given
+            for depth.
     """
     if task not in TASKS:
         raise ValueError(f"unknown task {task!r}; there are {', '.join(TASKS)}{did_you_mean(task, TASKS)}")
@@ -76,8 +78,8 @@ def default_objective(
             raise ValueError(f"num_labels={num_labels} makes no sense for depth-estimation, which has no classes")
         output: typing.Any = "metres" if name == "mim-depth" else "log"
         return DepthEstimation(head=_head(name, dim, decoder), loss="silog", output=output)
-    if num_labels is None or num_labels < 1:
-        raise ValueError(f"{task} needs num_labels, the number of classes; got {num_labels}")
+    if num_labels is None or not 1 <= num_labels <= IGNORE_LABEL:
+        raise ValueError(f"{task} needs num_labels, the number of classes, 1 to {IGNORE_LABEL}; got {num_labels}")
     if task == "instance-segmentation":
         return InstanceSegmentation(labels=None, classes=tuple(range(num_labels)), width=_third(dim))
     return SemanticSegmentation(labels=None, head=_head(name, dim, decoder))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rgbd3d.downstream.base import DenseNetwork, Losses
 from rgbd3d.downstream.heads import build_head, reading
-from rgbd3d.heads.dense import upsample
-from rgbd3d.losses.depth import berhu, l1, silog
+from rgbd3d.heads.upsample import upsample
+from rgbd3d.losses.depth import berhu, l1, measured, silog
 from rgbd3d.tasks import DepthEstimation
 from rgbd3d.types import SMALLEST_DEPTH
 
@@ -30,7 +30,7 @@ class DepthNetwork(DenseNetwork):
 
         Args:
             decoded: Of `decode`.
-            batch: `depth_metres`, float (B, 1, H, W), 0 = no measurement.
+            batch: `depth_metres`, float (B, 1, H, W), 0, NaN or infinity = no measurement.
         """
         truth = batch["depth_metres"].float()
         metres = upsample(self.prediction(decoded), (truth.shape[-2], truth.shape[-1]))
@@ -56,8 +56,8 @@ class DepthNetwork(DenseNetwork):
             case "l1":
                 return l1(metres, truth)
             case "log-l1":
-                predicted, measured = (depth.clamp(min=SMALLEST_DEPTH).log() for depth in (metres, truth))
-                return l1(predicted, measured, truth > 0)
+                predicted, true = (depth.clamp(min=SMALLEST_DEPTH).log() for depth in (metres, truth))
+                return l1(predicted, true, measured(truth))
             case "berhu":
                 # In the units in which MultiMAE computes it; the mean that it subtracts cancels out.
                 spread = self.objective.spread

@@ -17,7 +17,7 @@ from rgbd3d.heads.linear import LinearHead
 from rgbd3d.heads.mimdepth import MIMDepthHead
 from rgbd3d.tasks import DPT, Attentive, ConvNeXt, Linear, Mask2Former, MIMDepth, PretrainedDecoder, UperNet
 
-DenseHead = Linear | Attentive | ConvNeXt | DPT | MIMDepth | PretrainedDecoder | UperNet | Mask2Former
+HeadSection = Linear | Attentive | ConvNeXt | DPT | MIMDepth | PretrainedDecoder | UperNet | Mask2Former
 
 _LEVELS = 4
 
@@ -36,7 +36,7 @@ class Reading:
     normed: bool
 
 
-def reading(head: DenseHead, depth: int) -> Reading:
+def reading(head: HeadSection, depth: int) -> Reading:
     """What a head reads of a backbone with `depth` blocks.
 
     Four levels are the last blocks of the four quarters: 2, 5, 8 and 11 of 12 (FACTS.md §6.2). MultiMAE feeds its heads
@@ -57,7 +57,7 @@ def reading(head: DenseHead, depth: int) -> Reading:
 
 
 def build_head(
-    head: DenseHead,
+    head: HeadSection,
     levels: Sequence[Level],
     out_channels: int,
     *,

@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rgbd3d.data.label_spaces import class_names
 from rgbd3d.downstream.base import Losses, Size, TaskNetwork
 from rgbd3d.downstream.heads import Reading, require_plain
 from rgbd3d.heads.mask_rcnn import MaskRCNNHead, targets_from_instances
 from rgbd3d.heads.regions import Target, paste_masks
+from rgbd3d.losses.segmentation import require_labels
 from rgbd3d.tasks import InstanceSegmentation
 
 
@@ -36,12 +38,15 @@ class InstanceNetwork(TaskNetwork):
             batch: `image`; `semantic`, int64 (B, H, W), train ids, 255 = ignore; `instance`, int (B, H, W), 0 = none.
 
         Raises:
-            ValueError: Maps of different sizes, or ids out of range.
+            ValueError: Maps of different sizes, instance ids out of range, or a label that is not in the
+                objective's label space.
         """
         image, classes = batch["image"], self.objective.classes
         if batch["semantic"].shape[-2:] != image.shape[-2:]:
             shapes = f"{tuple(batch['semantic'].shape[-2:])} and {tuple(image.shape[-2:])}"
             raise ValueError(f"labels and images differ in size: {shapes}; boxes are pixels of the image")
+        if self.objective.labels is not None:  # else nobody knows how many there are
+            require_labels(batch["semantic"], len(class_names(self.objective.labels)))
         pairs = zip(batch["instance"], batch["semantic"], strict=True)
         targets = [targets_from_instances(instance, semantic, classes) for instance, semantic in pairs]
         features = self._features(image)

@@ -15,6 +15,8 @@ from transformers.backbone_utils import BackboneMixin
 PYRAMID = 4
 """Levels of a hierarchical backbone that heads read: the last ones, at strides 4, 8, 16 and 32."""
 
+_COLORS = 3
+
 
 @dataclass(frozen=True)
 class Level:
@@ -54,15 +56,17 @@ def read_levels(
         levels: `levels_of` it.
         image: float (B, 3, H, W); H and W are multiples of the coarsest stride.
         chosen: Positions in `levels`, rising.
-        normed: Apply timm's final norm to the last block. What a backbone of transformers gives is normed as its
-            configuration says, whatever is asked for here.
+        normed: Apply timm's final norm to the last block; there is none where timm normalises after pooling (ConvNeXt,
+            average-pooled transformers). What a backbone of transformers gives is normed as its configuration says,
+            whatever is asked for here.
 
     Returns:
-        (B, width, H / stride, W / stride) each.
+        (B, width, H / stride, W / stride) each, channels last in memory: the convolutions of heads are faster on those.
 
     Raises:
-        ValueError: The backbone gives maps of other sizes than it says.
+        ValueError: Images of another shape, or the backbone gives maps of other sizes than it says.
     """
+    _check_images(image, levels[-1].stride)
     network: Any = backbone
     if isinstance(backbone, BackboneMixin):
         maps = network(image).feature_maps
@@ -79,7 +83,19 @@ def read_levels(
                 f"level {position} of {type(backbone).__name__} is {tuple(features.shape[1:])} for an image of "
                 f"{tuple(image.shape[-2:])}, not {expected}: the heads do not fit such maps"
             )
-    return found
+    return [features.contiguous(memory_format=torch.channels_last) for features in found]
+
+
+def _check_images(image: Tensor, stride: int) -> None:
+    if image.ndim != 4 or image.shape[1] != _COLORS:
+        raise ValueError(f"images should be (B, {_COLORS}, H, W), got {tuple(image.shape)}")
+    height, width = image.shape[-2:]
+    if height % stride or width % stride or not height or not width:
+        nearest = tuple(max(round(side / stride), 1) * stride for side in (height, width))
+        raise ValueError(
+            f"images of ({height}, {width}) pixels should be multiples of {stride}, the stride of the backbone: resize "
+            f"or crop them, for example to {nearest}"
+        )
 
 
 def require_any_size(backbone: nn.Module, image_size: tuple[int, int]) -> None:
@@ -104,8 +120,8 @@ def require_any_size(backbone: nn.Module, image_size: tuple[int, int]) -> None:
         except Exception as error:  # each architecture fails in its own way
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{type(backbone).__name__} cannot read images of {size} ({reason}): take another network or, if timm "
-                "built it for one size only, build it with dynamic_img_size=True"
+                f"{type(backbone).__name__} cannot read images of {size} ({reason}): heads need one that takes "
+                "images of any size that its stride divides"
             ) from error
 
 

@@ -9,13 +9,16 @@ from torch import Tensor, nn
 
 from rgbd3d.downstream.base import DenseNetwork, Losses
 from rgbd3d.downstream.heads import build_head, reading
-from rgbd3d.heads.dense import upsample
+from rgbd3d.heads.upsample import upsample
 from rgbd3d.losses.segmentation import cross_entropy
 from rgbd3d.tasks import Mask2Former, SemanticSegmentation
 
 
 class SemanticNetwork(DenseNetwork):
-    """Predicts logits; the loss is the cross-entropy over labelled pixels at the resolution of the labels."""
+    """Predicts logits; the loss is the cross-entropy over labelled pixels at the resolution of the labels.
+
+    Mask2Former predicts scores for an argmax instead, and has a loss of its own.
+    """
 
     inputs: ClassVar[tuple[str, ...]] = ("image", "semantic")
     objective: SemanticSegmentation
@@ -27,7 +30,7 @@ class SemanticNetwork(DenseNetwork):
         return head.decode(features) if self._has_own_loss else head(features)
 
     def prediction(self, decoded: Any) -> Tensor:
-        """Logits, float (B, classes, h, w)."""
+        """Logits, or Mask2Former's scores, float (B, classes, h, w)."""
         head: Any = self.head
         return head.scores(decoded[-1]) if self._has_own_loss else decoded
 

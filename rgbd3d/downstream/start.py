@@ -72,12 +72,15 @@ def load_start(network: HasBackbone, state: Mapping[str, Tensor], card: Card, st
         start: Name of the model whose backbone it is.
 
     Raises:
-        ValueError: They are of another backbone; names both.
+        ValueError: They are of another backbone, names both; or a weight is missing, too many or of another kind.
     """
     try:
         network.load_backbone(state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         own = network.backbone.state_dict()
+        if _size(own) == _size(state):
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{card.name} cannot start from the backbone of {start}: {reason}") from error
         raise ValueError(
             f"{card.name} has the backbone {card.backbone.architecture} ({_size(own)}), but {start}, which it would "
             f"start from, has another one ({_size(state)})"

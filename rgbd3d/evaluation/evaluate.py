@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rgbd3d import registry
+from rgbd3d.card_weights import BACKBONE_FILE
 from rgbd3d.cards import Card
 from rgbd3d.data.sources import open_source
 from rgbd3d.evaluation.device import find_device
@@ -20,6 +22,8 @@ from rgbd3d.evaluation.protocols import TransferProtocol, find_card, find_protoc
 from rgbd3d.evaluation.protocols_base import OWN_SIZE, ScoredProtocol
 from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.evaluation.score import results, score
+
+_log = logging.getLogger(__name__)
 
 SAMPLES = 8
 """Frames that the page of a scored model shows, unless told otherwise."""
@@ -100,8 +104,8 @@ def measure_transfer(
         split: Part of the source.
         seeds: Number of runs, whose seeds are counted from 0.
         pretrained: False measures the same architecture from random initialisation.
-        output: Folder of the result file, see `result_file`; it is written after every seed, with those so far,
-            but never in place of more of them.
+        output: Folder of the result file, see `result_file`; it is written after every seed, with those so far, but
+            never in place of more of them. The same command on the same weights, data and versions goes on there.
 
     Raises:
         ValueError: See `evaluate`, as for other errors.
@@ -112,13 +116,12 @@ def measure_transfer(
     facts, options = protocol.facts(), ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
     command = _command([model], protocol.name, data, split, options)
     file = output and output / _file_name(card.name, protocol.name, pretrained, facts)
-    _check_free(file, command)
+    before = _load_own(file, command)
     source = open_source(data, split=split)
-    measured = len(Result.load(file).runs) if file is not None and file.is_file() else 0
-    runs: list[dict[str, float]] = []
-    for seed in range(seeds):
-        runs.append(protocol.run(model, source, pretrained, seed))
-        result = Result(
+    scored_on, measured_with = Data.of(source, split), versions("cpu")
+
+    def result(runs: Sequence[dict[str, float]]) -> Result:
+        return Result(
             model=card.name,
             checkpoints=(model,),
             protocol=protocol.name,
@@ -126,14 +129,21 @@ def measure_transfer(
             pretrained=pretrained,
             seeds=tuple(range(len(runs))),
             runs=tuple(runs),
-            data=Data.of(source, split),
+            data=scored_on,
             command=command,
-            versions=versions("cpu"),
+            versions=measured_with,
+            weights=_digests([card]) if pretrained else (),
         )
-        if file is not None and len(runs) >= measured:  # hours may lie between two seeds
+
+    runs = [] if before is None or before != result(before.runs) else list(before.runs)
+    if runs:
+        _log.warning("%s holds %d of %d seeds: they are not measured again", file, len(runs), seeds)
+    for seed in range(len(runs), seeds):
+        runs.append(protocol.run(model, source, pretrained, seed))
+        if file is not None and (before is None or len(runs) >= len(before.runs)):  # hours may lie between two seeds
             file.parent.mkdir(parents=True, exist_ok=True)
-            result.save(file)
-    return result
+            result(runs).save(file)
+    return result(runs)
 
 
 def score_models(
@@ -170,7 +180,7 @@ def score_models(
     facts = protocol.facts() | ({"input": OWN_SIZE} if full_size else {})
     command = _command(models, protocol.name, data, split, ["--full-size"] if full_size else [])
     file = output and output / _file_name(cards[0].name, protocol.name, pretrained, facts)
-    _check_free(file, command)
+    _load_own(file, command)
     protocol.frames.check_address(data, split)
     source = open_source(data, split=split)
     protocol.frames.check(source)  # before any weights are loaded
@@ -197,6 +207,7 @@ def score_models(
         data=Data.of(source, split),
         command=command,
         versions=versions(where),
+        weights=_digests(cards),
     )
     if file is not None and look is not None:
         write_page(result, look, meters[0], file.with_suffix(""))
@@ -214,10 +225,20 @@ def _file_name(model: str, protocol: str, pretrained: bool, facts: Mapping[str, 
     return ".".join([model, protocol.replace("/", "-"), "pretrained" if pretrained else "random", *size, "json"])
 
 
-def _check_free(file: Path | None, command: str) -> None:
-    """Refuses to lose a result that another command gave: other seeds, another folder of the same model."""
-    if file is not None and file.is_file() and (before := Result.load(file).command) != command:
-        raise ValueError(f"{file} is the result of another command, {before!r}; write to another folder, or delete it")
+def _load_own(file: Path | None, command: str) -> Result | None:
+    """What the same command wrote before; refuses to lose what another one did (other seeds, a folder's namesake)."""
+    if file is None or not file.is_file():
+        return None
+    before = Result.load(file)
+    if before.command != command:
+        raise ValueError(
+            f"{file} is the result of another command, {before.command!r}; write to another folder, or delete it"
+        )
+    return before
+
+
+def _digests(cards: Sequence[Card]) -> tuple[str, ...]:
+    return tuple(pins[BACKBONE_FILE].sha256 for card in cards if (pins := card.weights.files))
 
 
 def _fitting_card(model: str, protocol: TransferProtocol | ScoredProtocol[Any]) -> Card:

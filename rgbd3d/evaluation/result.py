@@ -63,6 +63,7 @@ class Result:
         data: Where they were measured.
         command: What to type to measure again.
         versions: Of what the numbers depend on.
+        weights: sha256 of the file of each checkpoint; none for random initialisation.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Result:
     data: Data
     command: str
     versions: dict[str, str]
+    weights: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require(len(self.runs) > 0, "runs", "should be one or more")

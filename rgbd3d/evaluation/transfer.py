@@ -20,8 +20,9 @@ from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.resize import resize_nearest
 from rgbd3d.evaluation.frames import LabelledFrames
 from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
-from rgbd3d.heads.dense import DenseHead, upsample
+from rgbd3d.heads.dense import DenseHead
 from rgbd3d.heads.linear import LinearHead
+from rgbd3d.heads.upsample import upsample
 from rgbd3d.seeding import generator
 from rgbd3d.types import IGNORE_LABEL
 

@@ -18,8 +18,8 @@ _LEFT_BEHIND = ("mask_token", "heads.")
 class DecoderHead(nn.Module):
     """A reconstruction decoder that sees every patch of the image; its linear layer gives `out_channels` per pixel.
 
-    Pre-training fed it the tokens after the encoder's final norm, so feed it those. `load_decoder` takes over what was
-    pre-trained.
+    Pre-training fed it the tokens after the encoder's final norm, so feed it those. Heads get maps, so it sees no class
+    token, although MAE's decoder was trained with one. `load_decoder` takes over what was pre-trained.
 
     Args:
         dim: Width of the tokens.

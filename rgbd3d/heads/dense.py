@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 
@@ -37,8 +36,3 @@ class DenseHead(nn.Module):
         """
         cells = self.expand(features[-1].movedim(1, -1)).movedim(-1, 1)
         return self.predict(self.block(nn.functional.pixel_shuffle(cells, 2)))
-
-
-def upsample(prediction: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of a float (B, C, h, w) prediction to (height, width), computed in float32."""
-    return torch.nn.functional.interpolate(prediction.float(), size, mode="bilinear", align_corners=False)

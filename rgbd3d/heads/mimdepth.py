@@ -12,22 +12,19 @@ _INIT_STD = 1e-3
 class MIMDepthHead(nn.Module):
     """Transposed convolutions that double the size, two bilinear doublings, and a sigmoid up to `max_depth`.
 
-    It is fed the last stage of a Swin (stride 32) after its norm; then the prediction has the size of the image. For
-    patches of 16 pixels one doubling less is enough: `filters=(32, 32)`.
+    It is fed the last stage of a Swin (stride 32) after its norm; with three transposed convolutions the prediction has
+    the size of the image. For patches of 16 pixels two are enough.
 
     Args:
         dim: Width of the tokens.
-        width: Width of the maps at the final resolution; `dim` // 8 if not given, the stem's width in a Swin.
         filters: Width of the transposed convolutions, coarse to fine.
         max_depth: Metres.
     """
 
-    def __init__(
-        self, dim: int, *, width: int | None = None, filters: Sequence[int] = (32, 32, 32), max_depth: float = 10.0
-    ) -> None:
+    def __init__(self, dim: int, *, filters: Sequence[int], max_depth: float = 10.0) -> None:
         super().__init__()
         self.max_depth = max_depth
-        width = dim // 8 if width is None else width
+        width = dim // 8  # the stem's width in a Swin
         layers: list[nn.Module] = []
         for inner, outer in zip((dim, *filters), filters, strict=False):
             layers += [
@@ -47,13 +44,13 @@ class MIMDepthHead(nn.Module):
         self.apply(_init_convolution)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Predicts depth at 4 * 2^len(filters) times the token resolution: 32 times by default.
+        """Predicts depth at 4 * 2^len(filters) times the token resolution.
 
         Args:
             features: float (B, dim, h, w), of which the last is used.
 
         Returns:
-            float (B, 1, 32 h, 32 w), metres in 0..max_depth.
+            float (B, 1, H, W), metres in 0..max_depth.
         """
         maps = self.mix(self.deconvolve(features[-1]))
         return self.predict(self.upsample(self.upsample(maps))).sigmoid() * self.max_depth

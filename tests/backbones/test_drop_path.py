@@ -61,3 +61,10 @@ def test_rates_out_of_range_are_refused(rate):
 def test_networks_without_such_blocks_are_refused():
     with pytest.raises(ValueError, match="Linear has no blocks with drop_path"):
         set_drop_path(nn.Linear(2, 2), 0.1)
+    set_drop_path(nn.Linear(2, 2), 0.0)
+
+
+def test_a_rate_that_a_library_chose_is_taken_back():
+    network = swin(drop_path_rate=0.3)
+    set_drop_path(network, 0.0)
+    assert not any(rates(network))

@@ -52,7 +52,8 @@ def test_the_mim_depth_head_speaks_of_metres():
         ("depth-estimation", None, "mask2former", "depth-estimation has no head 'mask2former'"),
         ("depth-estimation", 3, None, "num_labels=3 makes no sense for depth-estimation"),
         ("semantic-segmentation", None, None, "semantic-segmentation needs num_labels"),
-        ("semantic-segmentation", 0, None, "the number of classes; got 0"),
+        ("semantic-segmentation", 0, None, "the number of classes, 1 to 255; got 0"),
+        ("instance-segmentation", 256, None, "the number of classes, 1 to 255; got 256"),
         ("semantic-segmentation", 40, "decoder", "the head 'decoder' is that of a pre-trained model of this library"),
         ("segmentation", 40, None, "unknown task 'segmentation'; there are .*did you mean 'semantic-segmentation'"),
     ],
@@ -88,7 +89,7 @@ def test_learnt_positions_of_another_grid_are_resampled_not_refused():
 
 
 def test_a_network_for_one_size_is_refused():
-    with pytest.raises(ValueError, match="build it with dynamic_img_size=True"):
+    with pytest.raises(ValueError, match="many of timm's transformers do if built with dynamic_img_size=True"):
         create_timm_model(timm.create_model("vit_tiny_patch16_224"), "depth-estimation")
     with pytest.raises(ValueError, match=r"should be a multiple of the patch \(16, 16\)"):
         create_timm_model(_vit(), "depth-estimation", image_size=(32, 40))

@@ -8,7 +8,7 @@ from task_networks import task_card
 
 from rgbd3d import card_weights, registry
 from rgbd3d.cards import Card
-from rgbd3d.downstream.start import initial_network
+from rgbd3d.downstream.start import initial_network, load_start
 from rgbd3d.registry import NoWeightsError
 from rgbd3d.tasks import PretrainedDecoder, SemanticSegmentation
 
@@ -80,6 +80,13 @@ def test_an_init_of_another_architecture_is_refused():
     message = rf"has the backbone vit_small \(.* of width 384.*\), but {NAME}, .* has another one \(.* of width 192"
     with pytest.raises(ValueError, match=message):
         initial_network(card(backbone=larger))
+
+
+def test_a_start_of_the_same_size_that_lacks_a_weight():
+    state = card_weights.backbone_weights(NAME)
+    del state["norm.weight"]
+    with pytest.raises(ValueError, match=r"cannot start from the backbone of other: .*Missing key.* .norm\.weight"):
+        load_start(initial_network(card(init=None)), state, card(), "other")
 
 
 def test_an_init_without_the_class_token_is_refused():

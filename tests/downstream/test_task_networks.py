@@ -61,9 +61,9 @@ def test_frames_without_truth_give_a_finite_loss(task: str, head: str):
     loss.backward()
     gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
     assert all(gradient.isfinite().all() for gradient in gradients)
-    if head != "mask2former":  # it learns that there is nothing, from queries without a class
-        assert loss == 0
-        assert all(not gradient.any() for gradient in gradients)
+    assert loss == 0
+    assert gradients
+    assert all(not gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize(("task", "head"), HEADS)
@@ -165,6 +165,18 @@ def test_berhu_is_in_the_units_of_the_standardised_target():
     torch.testing.assert_close(found, berhu(torch.zeros_like(truth), (truth - 2.0) / 0.5, truth > 0))
 
 
+@pytest.mark.parametrize("classes", [(-1, 2), (3, 255)])
+def test_classes_of_objects_are_train_ids(classes: tuple[int, ...]):
+    with pytest.raises(ValueError, match="should be train ids, 0 to 254: 255 is no class"):
+        InstanceSegmentation(labels="nyu40", classes=classes)
+
+
+@pytest.mark.parametrize("loss", ["silog", "log-l1"])
+def test_logarithms_of_a_standardised_output_are_refused(loss: str):
+    with pytest.raises(ValueError, match="which teaches nothing where a standardised output is below 0 m"):
+        DepthEstimation(head=Linear(name="linear"), loss=loss, output="standardised")
+
+
 # ---------------------------------------------------------------------------------------------------- what is read
 
 
@@ -186,7 +198,7 @@ def test_a_probe_reads_normed_features_and_multimaes_head_raw_ones():
 
 
 def test_a_frozen_backbone_stays_as_it_is():
-    objective = SemanticSegmentation(labels="nyu13", head=CONVNEXT, freeze_backbone=True, drop_path=0.5)
+    objective = SemanticSegmentation(labels="nyu13", head=CONVNEXT, freeze_backbone=True)
     net = build_task_network(task_card("semantic-segmentation", objective=objective)).train()
     assert net.head.training
     assert not net.backbone.training
@@ -208,6 +220,12 @@ def test_drop_path_acts_in_training_only():
     assert plain.state_dict().keys() == net.state_dict().keys()
 
 
+@pytest.mark.parametrize(("task", "head"), HEADS)
+def test_predicts_in_the_precision_of_its_weights(task: str, head: str):
+    net = network(task, head).bfloat16()
+    check_prediction(net, net.predict(pictures((37, 55))), (37, 55))
+
+
 # ------------------------------------------------------------------------------------------------- what is refused
 
 
@@ -227,6 +245,10 @@ def test_ids_of_instances_out_of_range_are_refused():
     frames["instance"][0, 0, 0] = -1
     with pytest.raises(ValueError, match="ids out of range"):
         net.loss(frames)
+    frames = batch((32, 48))
+    frames["semantic"][0, 0, 0] = 13
+    with pytest.raises(ValueError, match=r"labels 13 do not fit 13 classes .*the data set's label space is not the"):
+        build_task_network(task_card("instance-segmentation")).train().loss(frames)
     with pytest.raises(ValueError, match="labels and images differ in size"):
         net.loss({**batch((32, 48)), "image": torch.zeros(2, 3, 48, 48)})
 
@@ -237,10 +259,33 @@ def test_objects_are_found_in_evaluation_only():
         net(torch.zeros(1, 3, 32, 48))
 
 
-@pytest.mark.parametrize("images", [torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(0, 3, 8, 8, dtype=torch.uint8)],
+)
 def test_predict_takes_bytes_of_a_batch(images: torch.Tensor):
-    with pytest.raises(ValueError, match=r"images to predict for are uint8 \(B, 3, H, W\), not"):
+    with pytest.raises(ValueError, match=r"images to predict for are uint8 \(B, 3, H, W\), at least one, not"):
         network("depth-estimation", "linear").predict(images)
+
+
+@pytest.mark.parametrize(("task", "head"), HEADS)
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1, 3, 33, 48), r"images of \(33, 48\) pixels should be multiples of 16, .*for example to \(32, 48\)"),
+        ((1, 4, 32, 48), r"images should be \(B, 3, H, W\), got \(1, 4, 32, 48\)"),
+        ((3, 32, 48), r"images should be \(B, 3, H, W\), got \(3, 32, 48\)"),
+    ],
+    ids=["size", "channels", "no batch"],
+)
+def test_images_that_do_not_fit(task: str, head: str, shape: tuple[int, ...], message: str):
+    with pytest.raises(ValueError, match=message):
+        network(task, head).eval()(torch.zeros(shape))
+
+
+def test_a_size_by_an_unknown_name():
+    with pytest.raises(ValueError, match=r"size should be \(height, width\), 'frame' or 'height', not 'width'"):
+        network("depth-estimation", "linear").predict(pictures((8, 8)), "width")
 
 
 @pytest.mark.parametrize("size", [(0, 16), (16, 17), (-16, 16)])

@@ -1,5 +1,6 @@
 """Measures by either kind of protocol: what is written, and errors that come before any work."""
 
+import hashlib
 import json
 import statistics
 from dataclasses import replace
@@ -158,6 +159,7 @@ def test_random_initialisation_is_said(rooms, tmp_path):
     result = evaluate(model, DEPTH, rooms, device="cpu", output=tmp_path / "out")
     assert not result.pretrained
     assert result_file(result, tmp_path / "out").name.endswith(".random.json")
+    assert result.weights == (hashlib.sha256((tmp_path / "final" / "model.safetensors").read_bytes()).hexdigest(),)
 
 
 @pytest.mark.parametrize(
@@ -323,9 +325,19 @@ def test_a_stopped_measurement_keeps_the_seeds_that_are_done(tmp_path):
         measure_transfer(name, stopped, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
     kept = Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json")
     assert (kept.seeds, kept.values("loss")) == ((0, 1), [0.0, 1.0])
-    sooner = replace(stopped, run=lambda model, source, pretrained, seed: run(model, source, pretrained, 2 * seed))
+    file = tmp_path / "out" / f"{name}.rgbd-stopped.random.json"
+    other = replace(stopped, description="Changed.", run=lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        measure_transfer(name, sooner, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
-    assert Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json") == kept
+        measure_transfer(name, other, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+    assert Result.load(file) == kept
+    measured = []
+    whole = replace(stopped, run=lambda model, source, pretrained, seed: measured.append(seed) or {"loss": 7.0})
+    found = measure_transfer(name, whole, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+    assert measured == [2], "the others are there"
+    assert Result.load(file) == found
+    assert found.values("loss") == [0.0, 1.0, 7.0]
+    write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", [unlabelled_row(1)])
+    measure_transfer(name, whole, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+    assert measured == [2, 0, 1, 2], "other frames are measured anew"
     with pytest.raises(ValueError, match="0 seeds: it takes at least one"):
         measure_transfer(name, stopped, tmp_path / "data", seeds=0, pretrained=False)

@@ -14,7 +14,7 @@ from rgbd3d.evaluation.protocols import PROTOCOLS, find_card
 
 TRAIN, SCORED = 6, 3
 SHORT = ["nyuv2-train795/probe", "nyuv2-train795/finetune"]
-TRANSFER = [*SHORT, "nyuv2-train795/finetune-long"]
+TRANSFER = [*SHORT, "nyuv2-train795/finetune-long", "nyuv2-train795/finetune-80"]
 
 pytestmark = pytest.mark.usefixtures("own_registry")
 

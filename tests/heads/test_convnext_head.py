@@ -6,7 +6,7 @@ from multimae_encoder import encoder
 from safetensors.torch import load_file
 
 from rgbd3d.heads.convnext import ConvNeXtHead
-from rgbd3d.heads.dense import upsample
+from rgbd3d.heads.upsample import upsample
 
 multimae = load("multimae")
 

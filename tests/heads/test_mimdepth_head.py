@@ -27,7 +27,7 @@ def test_the_official_models_fit(golden, size, dim):
     manifest = json.loads((golden / "manifests" / f"mimdepth_swinv2_{size}_nyu.json").read_text())["keys"]
     state = {key: torch.empty(shape, device="meta") for key, (shape, _) in manifest.items()}
     with torch.device("meta"):
-        head = MIMDepthHead(dim)
+        head = MIMDepthHead(dim, filters=(32, 32, 32))
     expected = {key: value.shape for key, value in head.state_dict().items()}
     assert {key: value.shape for key, value in mimdepth.head(state).items()} == expected
 
@@ -42,7 +42,10 @@ def test_a_patch_of_16_needs_one_doubling_less():
 def test_starts_in_the_middle_of_the_range():
     """Its first predictions are sigmoid(0): all weights start near zero."""
     torch.testing.assert_close(
-        MIMDepthHead(64)([torch.randn(2, 64, 2, 3)]), torch.full((2, 1, 64, 96), 5.0), atol=0.01, rtol=0
+        MIMDepthHead(64, filters=(32, 32, 32))([torch.randn(2, 64, 2, 3)]),
+        torch.full((2, 1, 64, 96), 5.0),
+        atol=0.01,
+        rtol=0,
     )
 
 
