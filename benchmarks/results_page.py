@@ -31,6 +31,7 @@ RANDOM = "random initialisation"
 LONG = {
     RANDOM: "finetune-long.random.json",
     "`mask3d-vitt-synthrooms`": "finetune-long.pretrained.json",
+    "`….semseg-synthrooms`": "finetune-long.semseg.json",
 }
 STEPS, BATCH = (500, 1000, 2000, 3000, 4000), 64
 """Of `mask3d-vitt-synthrooms`: weights that were kept on the way, and images in each step."""
