@@ -57,7 +57,10 @@ def test_thresholds():
     assert len(segments(outputs, threshold=0.2)[0]["segments_info"]) == 2
     assert segments(outputs, mask_threshold=0.95)[0]["segments_info"] == []
     assert segments(found())[0]["segmentation"].tolist() == [[-1] * 8]
-    assert segments(outputs, target_sizes=[(2, 16)])[0]["segmentation"].shape == (2, 16)
+    enlarged = segments(outputs, target_sizes=[(2, 16)])[0]["segmentation"]
+    assert enlarged.shape == (2, 16)
+    assert (enlarged[:, :7] == 0).all()
+    assert (enlarged[:, 9:] == -1).all()
 
 
 def test_an_image_without_objects_has_an_empty_map_of_its_size():

@@ -81,7 +81,8 @@ class InstanceProtocol(ScoredProtocol[InstanceMeter]):
         """What decides the numbers."""
         return self.frame_facts() | {
             "classes": str(len(self.class_ids)),
-            "objects": f"of {self.smallest} pixels or more" if self.smallest > 1 else "all",
+            "objects": (f"of {self.smallest} pixels or more" if self.smallest > 1 else "all")
+            + (", pixels of a class without an instance as crowds" if self.crowds else ""),
             "detections": f"of score {self.least_score:g} or more" if self.least_score else "all",
             "counting": "COCO" + (", without frames that have no object" if self.skip_empty else ""),
             "augmentation": "none",

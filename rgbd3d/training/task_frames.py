@@ -159,11 +159,20 @@ def _require_truth(card: Card, train: Source) -> None:
     """Refuses data that say nothing about the task; most often the first frame does."""
     positions = tqdm(range(len(train)), desc="looking for a label", unit="frame", leave=False, disable=None)
     if not any(_has_truth(card, cast(dict[str, Tensor], train[position])) for position in positions):
-        what = "measured depth" if isinstance(card.objective, DepthEstimation) else "labelled pixel"
         raise ValueError(
-            f"none of the {len(train)} frames of {train.name} that {card.name} is trained on has a {what} "
+            f"none of the {len(train)} frames of {train.name} that {card.name} is trained on has {_truth(card)} "
             f"(columns: {', '.join(truth_columns(card))})"
         )
+
+
+def _truth(card: Card) -> str:
+    match card.objective:
+        case DepthEstimation():
+            return "a measured depth"
+        case InstanceSegmentation(classes=classes):
+            return f"an object of its {len(classes)} classes"
+        case _:
+            return "a labelled pixel"
 
 
 def _has_truth(card: Card, sample: dict[str, Tensor]) -> bool:

@@ -119,6 +119,9 @@ def test_gradient_checkpointing_changes_nothing(hub: LoopbackHub, tmp_path: Path
             model(pixels, labels=metres).loss.backward()
             gradients.append([p.grad.clone() for p in model.model.backbone.parameters() if p.grad is not None])
         assert all(torch.allclose(*pair) for pair in zip(*gradients, strict=True))
+        names = ("gradient_checkpointing", "grad_checkpointing")
+        parts = model.model.backbone.modules()
+        assert any(getattr(part, name, False) for part in parts for name in names), "it is on"
 
 
 @pytest.mark.parametrize("task", ["semantic-segmentation", "depth-estimation", "instance-segmentation"])

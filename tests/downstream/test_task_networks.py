@@ -189,6 +189,22 @@ def test_four_levels_are_the_blocks_of_the_papers():
         reading(dpt, 3)
 
 
+@pytest.mark.parametrize(("head", "normed"), [("linear", True), ("attentive", True), ("convnext", False)])
+def test_heads_are_given_what_they_read(head: str, normed: bool):
+    net = network("semantic-segmentation", head).eval()
+    torch.nn.init.normal_(net.backbone.norm.weight, mean=3.0)
+    image = batch((32, 48))["image"]
+    with torch.no_grad():
+        for parameter in net.head.parameters():  # some start at zero
+            parameter.add_(torch.randn(parameter.shape))
+        with_norm, without = (
+            net.head(net.backbone.forward_intermediates(image, indices=1, norm=norm, intermediates_only=True))
+            for norm in (True, False)
+        )
+        assert not torch.allclose(with_norm, without)
+        torch.testing.assert_close(net(image), with_norm if normed else without)
+
+
 def test_a_probe_reads_normed_features_and_multimaes_head_raw_ones():
     assert (reading(Linear(name="linear"), 12).blocks, reading(Linear(name="linear"), 12).normed) == ((11,), True)
     assert (reading(CONVNEXT, 12).blocks, reading(CONVNEXT, 12).normed) == ((11,), False)
@@ -237,6 +253,20 @@ def test_labels_of_another_label_space_name_both_numbers():
         net.loss(frames)
     frames["semantic"][0, 0, 0] = IGNORE_LABEL
     net.loss(frames)
+
+
+def test_cross_entropy_is_that_of_labelled_pixels_at_their_own_resolution():
+    net = network("semantic-segmentation", "linear")
+    odds = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0])
+    torch.nn.init.zeros_(net.head.predict.weight)
+    with torch.no_grad():
+        net.head.predict.bias.copy_(odds)
+    labels = torch.full((1, 32, 48), IGNORE_LABEL)
+    labels[0, 5, 5], labels[0, 7, 30] = 1, 4
+    loss, parts = net.loss({"image": torch.zeros(1, 3, 32, 48), "semantic": labels})
+    expected = odds.exp().sum().log().item() - (1 + 4) / 2
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert parts["cross_entropy"] == loss
 
 
 def test_ids_of_instances_out_of_range_are_refused():

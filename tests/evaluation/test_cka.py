@@ -13,7 +13,7 @@ from timm.models.swin_transformer_v2 import SwinTransformerV2
 
 from rgbd3d import cli
 from rgbd3d.data.schema import encode_sample, write_shard
-from rgbd3d.evaluation.cka import LAYER_SETS, _passes, cka, linear_cka
+from rgbd3d.evaluation.cka import _passes, cka, linear_cka
 from rgbd3d.evaluation.networks import Network
 
 # ------------------------------------------------------------------------------------------------- numbers of features
@@ -182,7 +182,14 @@ def test_the_layers_of_mesa():
         torch.nn.init.ones_(block.norm1.weight)  # zero before training
     net = Network("swin", swin.eval(), (64, 64))
     found = cka(net, net, LabelledSource(6), layers=["mesa"])
-    assert found.layers_a == LAYER_SETS["mesa"]
+    stage3 = [f"layers.2.blocks.{block}.norm1" for block in (3, 6, 9, 12, 15)]
+    assert [*found.layers_a] == [
+        "layers.1.downsample.norm",
+        "layers.2.downsample.norm",
+        *stage3,
+        "layers.3.downsample.norm",
+        "norm",
+    ]
     assert len(found.between) == 9
     assert cka(net, net, LabelledSource(6)).layers_a == tuple(f"layers.{i}" for i in range(4))
 

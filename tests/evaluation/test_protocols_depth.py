@@ -96,6 +96,21 @@ def test_eigen_scores_its_range_alone(value, counted):
     assert result["delta1"] == pytest.approx(50 if counted else 100)
 
 
+RANGES = {
+    "nyuv2-depth/multimae-crop": (0.0, math.inf),
+    "nyuv2-train795-depth/full": (0.0, math.inf),
+    "synthrooms-depth/full": (1e-3, 10.0),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("value", [9e-4, 1.1e-3, 0.5, 6.0, 9.99, 10.01, 60.0])
+def test_the_others_score_their_range_to_the_border(name, value):
+    near, far = RANGES[name]
+    result = computed(name, outside((0, 480), (0, 320), value))
+    assert result["delta1"] == pytest.approx(50 if near < value < far else 100, abs=0.5)
+
+
 def test_eigen_says_what_the_network_sees():
     facts = BY_NAME["nyuv2-depth/eigen"].facts()
     assert facts["augmentation"] == "mirror image and 2 square windows"

@@ -4,8 +4,11 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from rgbd3d.data.batch import normalise_image
+from rgbd3d.evaluation import transfer
 from rgbd3d.evaluation.frames import LabelledFrames
 from rgbd3d.evaluation.transfer import FineTuning, Probe, fine_tune, linear_probe
+from rgbd3d.seeding import generator
 
 CLASSES = 3
 
@@ -18,6 +21,12 @@ def frames(count, seed):
     image = torch.nn.functional.one_hot(semantic, CLASSES).movedim(-1, 1) * (60 * depth)
     big = [x.repeat_interleave(8, -1).repeat_interleave(8, -2) for x in (image, depth, semantic)]
     return LabelledFrames(big[0].round().to(torch.uint8), big[1], big[2])
+
+
+def constant_depth(train, test):
+    """delta1 of predicting the middle of the training frames everywhere, in percent."""
+    ratio = test.depth / train.depth.log().mean().exp()
+    return 100 * (torch.maximum(ratio, 1 / ratio) < 1.25).float().mean().item()
 
 
 def backbone():
@@ -41,8 +50,35 @@ def test_learns_and_repeats(method, config):
     train, test = frames(48, 0), frames(8, 1)
     result = method(backbone(), train, test, CLASSES, 0, config)
     assert result["pixel_accuracy"] > 60  # chance is 33
+    assert result["delta1"] > constant_depth(train, test) + 10
     assert result == method(backbone(), train, test, CLASSES, 0, config)
     assert result != method(backbone(), train, test, CLASSES, 1, config)
+
+
+def test_mirror_images_keep_their_truth():
+    batch = frames(16, 0)
+    image, changed = transfer._augment(batch, 0.0, generator(0))
+    mirrored = [not torch.equal(depth, other) for depth, other in zip(batch.depth, changed.depth, strict=True)]
+    assert 0 < sum(mirrored) < 16
+    for index, mirror in enumerate(mirrored):
+        for found, given in (
+            (image, normalise_image(batch.image.float() / 255)),
+            (changed.depth, batch.depth),
+            (changed.semantic, batch.semantic),
+        ):
+            expected = given[index].flip(-1) if mirror else given[index]
+            torch.testing.assert_close(found[index], expected, rtol=0, atol=1e-5)
+
+
+def test_the_rate_rises_and_falls():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = transfer._cosine(optimizer, 2, 6)
+    rates = []
+    for _ in range(6):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.5, 0.75, 1.0, 0.853553, 0.5, 0.146447], abs=1e-5)
 
 
 def test_probe_leaves_the_backbone_alone():

@@ -32,6 +32,22 @@ def detector(classes=2):
     return attach_head(tiny_vit(), objective, ("thing",) * classes, Preprocessing(SIZE))
 
 
+def test_the_numbers_are_those_of_base_rcnn_fpn():
+    """Detectron2's configs/Base-RCNN-FPN.yaml and config/defaults.py."""
+    head = detector().head
+    proposals, regions = head.proposals, head.regions
+    assert (proposals.proposal_matcher.high_threshold, proposals.proposal_matcher.low_threshold) == (0.7, 0.3)
+    assert (proposals.fg_bg_sampler.batch_size_per_image, proposals.fg_bg_sampler.positive_fraction) == (256, 0.5)
+    assert proposals._pre_nms_top_n == {"training": 2000, "testing": 1000}
+    assert proposals._post_nms_top_n == {"training": 1000, "testing": 1000}
+    assert proposals.nms_thresh == 0.7
+    assert (regions.proposal_matcher.high_threshold, regions.proposal_matcher.low_threshold) == (0.5, 0.5)
+    assert (regions.fg_bg_sampler.batch_size_per_image, regions.fg_bg_sampler.positive_fraction) == (512, 0.25)
+    assert regions.box_coder.weights == (10.0, 10.0, 5.0, 5.0)
+    assert (regions.score_thresh, regions.nms_thresh, regions.detections_per_img) == (0.05, 0.5, 100)
+    assert (regions.box_roi_pool.output_size, regions.mask_roi_pool.output_size) == (7, 14)
+
+
 def losses(model, batch):
     torch.manual_seed(1)  # of the sampled anchors and proposals
     return model.train().loss(batch)
@@ -226,6 +242,18 @@ def test_any_image_size(size):
             assert set(detections["labels"].tolist()) <= {1, 2}
             assert boxes.min() >= 0
             assert (boxes[:, 2:] <= torch.tensor([frame[1], frame[0]])).all()
+
+
+def test_objects_of_a_larger_frame_are_as_much_larger():
+    model = detector().eval()
+    model.head.regions.score_thresh, model.head.regions.detections_per_img = 0.0, 5
+    frame = torch.full((1, 3, *SIZE), 90, dtype=torch.uint8)
+    (own,) = model.predict(frame, SIZE)
+    assert len(own["boxes"])
+    for rows, columns in ((2, 2), (3, 2)):
+        (found,) = model.predict(frame.repeat_interleave(rows, 2).repeat_interleave(columns, 3), SIZE)
+        torch.testing.assert_close(found["scores"], own["scores"])
+        torch.testing.assert_close(found["boxes"], own["boxes"] * torch.tensor([columns, rows] * 2))
 
 
 def test_no_detection_is_no_error():

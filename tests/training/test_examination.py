@@ -18,9 +18,9 @@ from rgbd3d.cards import Evaluation
 from rgbd3d.data.sources import open_source
 from rgbd3d.evaluation.protocols_scored import find_scored
 from rgbd3d.training.examination import EVALUATIONS, Examination
-from rgbd3d.training.optim import build_optimizer
 from rgbd3d.training.recipe import RECIPE, evaluation_steps, run_identity
 from rgbd3d.training.task_loss import TaskLoss
+from rgbd3d.training.trainer import RecipeTrainer
 
 
 class Constant(nn.Module):
@@ -79,6 +79,18 @@ def test_the_network_is_shown_what_the_protocol_asks_for(source, tmp_path: Path)
     exam.protocol = dataclasses.replace(exam.protocol, windows=2)
     exam.examine(1)
     assert exam._network.size == "height"
+
+
+def test_frames_that_the_protocol_leaves_to_training_are_not_scored(source, tmp_path: Path, monkeypatch):
+    exam = examination(source, tmp_path)
+    frames = dataclasses.replace(exam.protocol.frames, first=1)
+    exam.protocol = dataclasses.replace(exam.protocol, frames=frames)
+    read, original = [], type(frames).read
+    monkeypatch.setattr(
+        type(frames), "read", lambda self, data, index: read.append(index) or original(self, data, index)
+    )
+    exam.examine(0)
+    assert {*read} == {1, 2}
 
 
 def test_frames_without_truth_are_named(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -157,16 +169,15 @@ def test_runs_of_before_there_were_tasks_go_on():
     assert task["data"]["frames"] is None
 
 
-def test_layers_learn_at_their_own_rates_and_the_step_draws_for_itself():
+def test_layers_learn_at_their_own_rates_and_the_step_draws_for_itself(source, tmp_path: Path):
     from rgbd3d.downstream.start import initial_network
 
     network = initial_network(tiny_task.DEPTH)
     loss = TaskLoss(network).train()
-    optimizer = build_optimizer(tiny_task.DEPTH.train.optimizer, loss, backbone=loss.backbone, layer_decay=0.75)
-    rates = {group["lr"] for group in optimizer.param_groups}
-    assert max(rates) == pytest.approx(1e-3)
-    assert min(rates) == pytest.approx(1e-3 * 0.75**13)
-    assert len(rates) == 14
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, max_steps=1)
+    trainer = RecipeTrainer(loss, tiny_task.DEPTH, source, arguments, first_step=0, workers=0)
+    rates = sorted({group["lr"] for group in trainer.create_optimizer().param_groups})
+    assert rates == pytest.approx([1e-3 * 0.75**layer for layer in range(13, -1, -1)])
 
     batch = {"image": torch.randn(2, 3, 32, 48), "depth_metres": 1 + torch.rand(2, 1, 32, 48)}
     before = torch.get_rng_state()

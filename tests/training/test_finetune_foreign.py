@@ -74,6 +74,7 @@ def test_auto_classes_and_pipelines_load_it(run: Path, data: Path):
     assert torch.equal(model.predict(frames(data)), expected.predict(frames(data)))
     processor: Any = AutoImageProcessor.from_pretrained(str(run / "final"))
     assert tuple(processor.image_mean) == tuple(expected.model.preprocessing.mean)
+    assert tuple(processor.image_std) == tuple(expected.model.preprocessing.std)
     picture = frames(data)[0]
     pixels = processor(picture, return_tensors="pt")["pixel_values"]
     with torch.no_grad():

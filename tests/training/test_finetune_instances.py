@@ -53,7 +53,7 @@ def run(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_learns_and_is_exported_with_its_numbers(run: Path, rooms: Path, tmp_path: Path):
+def test_all_parts_are_trained_and_exported_with_their_numbers(run: Path, rooms: Path, tmp_path: Path):
     log = read_log(run)
     assert {"loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg"} <= log[0].keys()
     assert [line["step"] for line in log] == [1, 2, 3, 4]

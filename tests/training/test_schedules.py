@@ -129,9 +129,13 @@ def test_rise_and_fall_over_an_odd_number_of_epochs():
     assert used[0] == pytest.approx(0.1 + 0.9 * (1 / 37) ** 0.9)
 
 
-def test_polynomial_is_pri3d_s():
-    used = rates(Polynomial(name="polynomial", power=0.9), peak=0.01, steps=5)
-    assert used == pytest.approx([0.01 * (1 - step / 6) ** 0.9 for step in range(5)])
+def test_polynomial_is_pri3d_s(golden: Path):
+    about = json.loads((golden / "pointcept_sched_miou" / "meta.json").read_text())
+    expected = load_file(golden / "pointcept_sched_miou" / "outputs.safetensors")["poly_lr"].tolist()
+    schedule = Polynomial(name="polynomial", power=about["poly"]["power"])
+    ours = rates(schedule, about["poly"]["lr"], about["total_steps"])
+    assert ours == pytest.approx(expected[: len(ours)], rel=about["suggested"]["rtol"])
+    assert len(expected) >= about["total_steps"]
 
 
 def test_multi_step_is_detectron2_s():

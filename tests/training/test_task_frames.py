@@ -11,12 +11,22 @@ import torch
 
 from rgbd3d.cards import Card, Evaluation, Render
 from rgbd3d.data.codec import DataError
+from rgbd3d.data.loader import make_loader
+from rgbd3d.data.transforms import preset
 from rgbd3d.evaluation import protocols_scored
 from rgbd3d.evaluation.metrics import names
+from rgbd3d.evaluation.protocols_scored import find_scored
 from rgbd3d.tasks import InstanceSegmentation
+from rgbd3d.training.batches import TrainBatches
 from rgbd3d.training.task_frames import open_task_frames
 
 DEPTH, SEMANTIC = tiny_task.DEPTH, tiny_task.SEMANTIC
+INSTANCES = dataclasses.replace(
+    SEMANTIC,
+    task="instance-segmentation",
+    objective=InstanceSegmentation(labels="nyu40", classes=find_scored("synthrooms-instances/37").class_ids),
+    evaluation=Evaluation(protocol="synthrooms-instances/37", metric="mask_ap", every=1),
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +137,21 @@ def test_a_protocol_on_the_wrong_data_set(data: str):
         open_task_frames(with_evaluation(SEMANTIC, protocol="scannet-semseg/40"), data)
 
 
+def test_labels_without_an_object_say_nothing_to_a_detector(tmp_path: Path):
+    def without_objects(sample):
+        return sample | {"instance": torch.zeros_like(sample["instance"])}
+
+    def of_a_wall(sample):
+        return sample | {"semantic": torch.zeros_like(sample["semantic"])}
+
+    for number, change in enumerate((without_objects, of_a_wall)):
+        data = tiny_task.write_frames(tmp_path / str(number), change=change)
+        with pytest.raises(ValueError, match=r"none of the 10 frames of .* has an object of its 37 classes \(columns"):
+            open_task_frames(INSTANCES, str(data))
+
+
 def test_other_classes_of_objects_than_the_scored_ones(data: str):
-    protocol = "synthrooms-instances/37"
-    card = dataclasses.replace(
-        SEMANTIC,
-        task="instance-segmentation",
-        objective=InstanceSegmentation(labels="nyu40", classes=(1, 3)),
-        evaluation=Evaluation(protocol=protocol, metric="mask_ap", every=1),
-    )
+    card = dataclasses.replace(INSTANCES, objective=InstanceSegmentation(labels="nyu40", classes=(1, 3)))
     with pytest.raises(ValueError, match=r"finds objects of the classes \(1, 3\), but .* scores \(2, 3,"):
         open_task_frames(card, data)
 
@@ -155,6 +172,18 @@ def test_a_card_of_pre_training(data: str):
 def test_data_that_say_nothing_about_the_task(card: Card, change, message: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
         open_task_frames(card, str(tiny_task.write_frames(tmp_path, change=change)))
+
+
+def test_batches_are_made_by_the_transform_of_the_recipe(data: str):
+    source = open_task_frames(SEMANTIC, data).train
+    size, train = SEMANTIC.backbone.image_size, SEMANTIC.train
+    batch = next(iter(TrainBatches(source, SEMANTIC, first_step=0, rank=0, world=1, workers=0)))
+    make = {"batch_size": train.batch_size, "seed": train.seed, "start": 0, "rank": 0, "world": 1, "workers": 0}
+    expected, augmented = (
+        next(iter(make_loader(source, how, size, **make))) for how in (preset("pri3d", size), SEMANTIC.data.augment)
+    )
+    torch.testing.assert_close(batch["image"], expected["image"])
+    assert not torch.equal(augmented["image"], expected["image"])
 
 
 def test_one_frame_that_says_something_is_enough(tmp_path: Path):

@@ -44,11 +44,12 @@ def test_one_of_two_found():
 
 def test_overlap_decides_at_each_threshold():
     meter = InstanceMeter(["chair"], ["box"])
-    meter.update(objects((0, 0, 10, 7), scores=[0.9]), objects(A))  # IoU 0.7: right at 0.5, 0.55, ..., 0.65
-    result = meter.compute()
-    assert result["box_ap50"] == pytest.approx(100)
-    assert result["box_ap75"] == pytest.approx(0)
-    assert result["box_ap"] in (pytest.approx(40), pytest.approx(50))  # 0.7 itself is a matter of rounding
+    meter.update(objects((0, 0, 25, 18), scores=[0.9]), objects((0, 0, 25, 25)))  # IoU 0.72: right at 0.5, ..., 0.7
+    assert meter.compute() == {"box_ap": pytest.approx(50), "box_ap50": pytest.approx(100), "box_ap75": 0}
+    assert meter.per_class("box")["chair"] == {"ap": pytest.approx(50), "ap50": pytest.approx(100), "ap75": 0}
+    for threshold, height in ((0.7, 1), (0.75, 0)):
+        _, curves = meter.precision_recall("box", threshold)
+        assert (curves["chair"] == height).all()
 
 
 def test_false_positives_and_the_curve():

@@ -130,6 +130,8 @@ def test_mmsegmentation_reference(golden, void_is_zero):
     result = meter.compute()
     assert result["pixel_accuracy"] == pytest.approx(100 * float(expected[f"{prefix}all_acc"]), rel=1e-9)
     assert result["miou"] == pytest.approx(100 * np.nanmean(expected[f"{prefix}iou"]), rel=1e-9)
+    if not void_is_zero:
+        assert result["mean_accuracy"] == pytest.approx(100 * np.nanmean(expected["acc"]), rel=1e-9)
 
 
 @pytest.mark.parametrize(
