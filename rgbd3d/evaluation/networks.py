@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rgbd3d import registry
 from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.resize import resize_color
+from rgbd3d.downstream.base import TaskNetwork
 from rgbd3d.strict_yaml import did_you_mean
 from rgbd3d.types import RGBDSample
 
@@ -66,7 +67,8 @@ def open_network(spec: str | Path) -> Network:
 
     Args:
         spec: One of
-            a card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote, or a Hub id, as in `rgbd3d.from_pretrained`;
+            a card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote, or a Hub id, as in `rgbd3d.from_pretrained`:
+            of a fine-tuned model the backbone;
             `timm:NAME`, a model of timm with its pre-trained weights;
             `random:CARD`, the network of a card as it is before training, drawn from seed 0.
 
@@ -82,6 +84,10 @@ def open_network(spec: str | Path) -> Network:
             model = registry.create_model(text.removeprefix(_RANDOM))
     else:
         model = registry.from_pretrained(spec)
+    network = model.network
+    if isinstance(network, TaskNetwork):
+        shown = network.preprocessing
+        return Network(text, network.backbone.eval(), shown.size, shown.mean, shown.std)
     preprocessing = model.config.pretrained_cfg or {}
     height, width = model.config.backbone_section.image_size
     return Network(text, model.backbone.eval(), (height, width), preprocessing["mean"], preprocessing["std"])

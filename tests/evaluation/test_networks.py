@@ -24,6 +24,17 @@ def test_a_card_and_its_untrained_twin():
     assert trained.layers() == tuple(f"blocks.{i}" for i in range(12))
 
 
+def test_of_a_fine_tuned_model_the_backbone_is_looked_at():
+    name = f"{NAME}.depth-synthrooms"
+    network = open_network(name)
+    expected = registry.from_pretrained(name).network
+    assert torch.equal(network.module.state_dict()["norm.weight"], expected.backbone.state_dict()["norm.weight"])
+    assert network.size == expected.image_size
+    assert network.layers() == tuple(f"blocks.{i}" for i in range(12))
+    assert not network.module.training
+    assert open_network(f"random:{name}").layers() == network.layers()
+
+
 def test_a_timm_model_brings_its_preprocessing(monkeypatch):
     create = timm.create_model
 
