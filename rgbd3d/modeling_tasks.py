@@ -17,7 +17,6 @@ from rgbd3d.configuration import RgbdConfig
 from rgbd3d.downstream.base import DenseNetwork, TaskNetwork
 from rgbd3d.downstream.network import build_task_network, particulars_of
 from rgbd3d.downstream.sections import TaskSections
-from rgbd3d.heads.decoder import DecoderHead
 from rgbd3d.modeling_base import RgbdPreTrainedModel
 from rgbd3d.strict_yaml import plain
 
@@ -61,8 +60,9 @@ class RgbdForTask(RgbdPreTrainedModel):
             backbone.gradient_checkpointing_enable()
         else:
             backbone.gradient_checkpointing_disable()
-        if isinstance(self.model.head, DecoderHead):
-            self.model.head.decoder.grad_checkpointing = enable
+        head: Any = self.model.head
+        if hasattr(head, "set_grad_checkpointing"):
+            head.set_grad_checkpointing(enable)
         self.gradient_checkpointing = enable  # what `is_gradient_checkpointing` looks for
 
     def _compared(self, pixel_values: Tensor, labels: Tensor | None) -> tuple[Tensor | None, Tensor]:

@@ -10,9 +10,9 @@ from typing import Literal
 
 from rgbd3d.objectives import Decoder
 from rgbd3d.strict_yaml import require
-from rgbd3d.types import IGNORE_LABEL
 
 _DECODER = Decoder()
+_LARGEST_ID = 254  # of a class; 255 is rgbd3d.types.IGNORE_LABEL, whose module imports torch
 
 # ---------------------------------------------------------------------------------------------------------------- heads
 
@@ -217,8 +217,8 @@ class InstanceSegmentation:
         require(self.width > 0, "width", "should be positive")
         increasing = all(a < b for a, b in zip(self.classes, self.classes[1:], strict=False))
         require(len(self.classes) > 0 and increasing, "classes", "should be increasing train ids, at least one")
-        inside = self.classes[0] >= 0 and self.classes[-1] < IGNORE_LABEL
-        require(inside, "classes", f"should be train ids, 0 to {IGNORE_LABEL - 1}: {IGNORE_LABEL} is no class")
+        inside = self.classes[0] >= 0 and self.classes[-1] <= _LARGEST_ID
+        require(inside, "classes", f"should be train ids, 0 to {_LARGEST_ID}: {_LARGEST_ID + 1} is no class")
 
 
 def _check_drop_path(rate: float, frozen: bool = False) -> None:

@@ -50,6 +50,10 @@ class DecoderHead(nn.Module):
         patches = self.decoder([tokens], [everywhere], grid, [_OUTPUT])[_OUTPUT]
         return unpatchify(patches, self.patch_size, grid)
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keeps no activations of the blocks for the backward pass, but computes them again."""
+        self.decoder.grad_checkpointing = enable
+
     def load_decoder(self, state: Mapping[str, Tensor]) -> None:
         """Starts from a pre-trained decoder; its linear layers and mask token stay behind.
 

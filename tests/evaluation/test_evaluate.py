@@ -187,8 +187,9 @@ def test_a_model_that_does_not_fit_is_refused(card, protocol, message):
         check_fits(card, find_protocol(protocol))
 
 
-def test_of_a_fine_tuned_model_the_bare_backbone_is_measured(tmp_path):
-    objective = replace(task_card(SEMANTIC).objective, drop_path=0.5, freeze_backbone=True)
+@pytest.mark.parametrize("change", [{"drop_path": 0.5}, {"freeze_backbone": True}], ids=["drop path", "frozen"])
+def test_of_a_fine_tuned_model_the_bare_backbone_is_measured(tmp_path, change):
+    objective = replace(task_card(SEMANTIC).objective, **change)
     card = task_card(SEMANTIC, init=None, objective=objective)
     model = save_model(tmp_path / "final", card)
     check_fits(card, find_protocol("nyuv2-train795/probe"))
