@@ -26,6 +26,9 @@ from rgbd3d.data.readers.bounded import read_json
 from rgbd3d.files import locked, sha256, write_atomic
 from rgbd3d.types import Kind
 
+RENDERED = "synthrooms"
+"""The data set that is rendered, not prepared: its folders have a manifest for each split."""
+
 WORK, PLAN, MANIFEST, CARD = ".prepare", "plan.json", "manifest.json", "README.md"
 
 FORMAT = 2
@@ -145,15 +148,16 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def data_set_of(folder: Path) -> str | None:
-    """Name in the catalogue of the data set that was prepared in a folder; None for any other folder.
+    """Name in the catalogue of the data set that was prepared or rendered in a folder; None for any other folder.
 
     Raises:
         DataError: The manifest cannot be read.
     """
-    if not (folder / MANIFEST).is_file():
-        return None
     try:
-        return str(read_json(folder / MANIFEST)["settings"]["data_set"])
+        if (folder / MANIFEST).is_file():
+            return str(read_json(folder / MANIFEST)["settings"]["data_set"])
+        rendered = sorted(folder.glob(f"*-{MANIFEST}"))
+        return RENDERED if rendered and "renderer" in read_json(rendered[0])["settings"] else None
     except (KeyError, TypeError):
         return None
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rgbd3d.data.base import Source
 from rgbd3d.data.label_spaces import says
-from rgbd3d.data.manifest import data_set_of
+from rgbd3d.data.manifest import RENDERED, data_set_of
 from rgbd3d.data.sources import is_split
 from rgbd3d.data.transforms import Compose, Transform
 from rgbd3d.data.views import Labelled
@@ -67,6 +67,10 @@ class Frames:
         found = data_set_of(path.parent if path.is_file() else path)
         if found not in (None, self.data_set):
             raise ValueError(f"{self._expected}; {spec} holds {found}")
+        if self.data_set == RENDERED and found is None and path.exists():
+            raise ValueError(
+                f"{self._expected}, which `rgbd3d data render --split {self.split}` writes; {spec} was not rendered"
+            )
 
     def check(self, source: Source) -> None:
         """Refuses data that this is not for; decodes a few frames.

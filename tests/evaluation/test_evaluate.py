@@ -80,7 +80,12 @@ def rooms(tmp_path):
     folder = tmp_path / "rooms"
     rows = [encode_sample(room(number)) for number in range(ROOMS)]
     write_shard(folder / "test-00000-of-00001.parquet", rows, label_space="nyu40")
+    say_rendered(folder)
     return str(folder)
+
+
+def say_rendered(folder: Path) -> None:
+    (folder / "test-manifest.json").write_text('{"settings": {"renderer": 2}, "shards": []}')
 
 
 # --------------------------------------------------------------------------------------------------- models for tasks
@@ -233,6 +238,7 @@ def test_frames_without_truth_are_named_with_the_protocol(protocol, missing, tmp
     sample = frame(0)
     blank = {"depth": torch.zeros_like(sample["depth"]), "semantic": torch.full_like(sample["semantic"], 255)}
     write_shard(tmp_path / "test-0.parquet", [encode_sample(sample | blank)], label_space="nyu40")
+    say_rendered(tmp_path)
     model = save_model(tmp_path / "final", task_card(protocol))
     with pytest.raises(ValueError, match=f"{protocol} on {tmp_path}: {missing} was evaluated"):
         evaluate(model, protocol, str(tmp_path), device="cpu", output=tmp_path / "out")

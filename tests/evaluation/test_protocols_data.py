@@ -145,6 +145,21 @@ def test_another_data_set_is_refused_where_its_name_is_known(nyu13, tmp_path):
             nyu13.check_address(spec, "test")
 
 
+def test_frames_that_were_not_rendered_are_no_rooms(nyu13, tmp_path):
+    rooms = Frames(data_set="synthrooms", split="test", columns=("image", "depth"))
+    shard = tmp_path / "test-00000-of-00001.parquet"
+    shard.touch()
+    rooms.check_address("synthrooms?scenes=1", "test")
+    for spec in (tmp_path, shard):
+        with pytest.raises(ValueError, match=r"`rgbd3d data render --split test` writes; .* was not rendered"):
+            rooms.check_address(spec, "test")
+    (tmp_path / "test-manifest.json").write_text(json.dumps({"settings": {"renderer": 2}, "shards": []}))
+    for spec in (tmp_path, shard):
+        rooms.check_address(spec, "test")
+        with pytest.raises(ValueError, match=r"for the test split of nyuv2; .* holds synthrooms"):
+            nyu13.check_address(spec, "test")
+
+
 @pytest.mark.parametrize("label", [255, class_names("nyu40").index("pillow")])
 def test_what_a_smaller_space_does_not_have_is_ignored(nyu13, label):
     frames = replace(nyu13, label_space="scannet20")
