@@ -26,6 +26,9 @@ from rgbd3d.data.readers.bounded import read_json
 from rgbd3d.files import locked, sha256, write_atomic
 from rgbd3d.types import Kind
 
+OWN = "frames"
+"""The data set of the catalogue that is anyone's own frames."""
+
 RENDERED = "synthrooms"
 """The data set that is rendered, not prepared: its folders have a manifest for each split."""
 

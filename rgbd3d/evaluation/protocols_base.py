@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rgbd3d.data.base import Source
 from rgbd3d.data.label_spaces import says
-from rgbd3d.data.manifest import RENDERED, data_set_of
+from rgbd3d.data.manifest import OWN, RENDERED, data_set_of
 from rgbd3d.data.sources import is_split
 from rgbd3d.data.transforms import Compose, Transform
 from rgbd3d.data.views import Labelled
@@ -29,7 +29,7 @@ class Frames:
     """The frames that a protocol is for.
 
     Attributes:
-        data_set: Name in `rgbd3d.data.catalog`.
+        data_set: Name in `rgbd3d.data.catalog`; "frames" are anyone's own, so any will do.
         split: Part of it.
         columns: What each frame needs.
         label_space: Of the labels that are scored, or None. Labels that say them too, as those of nyu40 say nyu13, are
@@ -63,6 +63,8 @@ class Frames:
         """
         if split != self.split and is_split(spec, split):
             raise ValueError(f"{self._expected}, not for {split}")
+        if self.data_set == OWN:
+            return
         path = Path(spec).expanduser()
         found = data_set_of(path.parent if path.is_file() else path)
         if found not in (None, self.data_set):

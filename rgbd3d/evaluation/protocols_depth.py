@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from rgbd3d.data.manifest import OWN
 from rgbd3d.data.transforms import CenterCrop, Compose, ResizeToCover
 from rgbd3d.evaluation.augmentation import predict_flipped, predict_in_windows, resize_prediction
 from rgbd3d.evaluation.metrics.base import Meter
@@ -185,6 +186,12 @@ DEPTH_PROTOCOLS = (
         description="Rendered rooms that nothing is trained on, all pixels.",
         frames=Frames(data_set="synthrooms", split="test", columns=_MEASURED),
         scoring=Scoring(*_EIGEN_RANGE),
+    ),
+    DepthProtocol(
+        name="frames-depth/full",
+        description="Your own frames, all pixels.",
+        frames=Frames(data_set=OWN, split="test", columns=_MEASURED),
+        scoring=Scoring(),
     ),
 )
 """By name in `rgbd3d.evaluation.protocols_scored`."""

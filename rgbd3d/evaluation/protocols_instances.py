@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rgbd3d.data.label_spaces import class_names
+from rgbd3d.data.manifest import OWN
 from rgbd3d.evaluation.metrics.detection import Frame, InstanceMeter, best_detections
 from rgbd3d.evaluation.protocols_base import Frames, Sample, ScoredProtocol
 from rgbd3d.evaluation.protocols_data import NYUV2_TEST, SCANNET_VAL, frames
@@ -156,6 +157,12 @@ INSTANCE_PROTOCOLS = (
         name="synthrooms-instances/37",
         description="Rendered rooms that nothing is trained on; all classes but wall, floor and ceiling.",
         frames=Frames(data_set="synthrooms", split="test", columns=_LABELLED, label_space="nyu40"),
+        class_ids=_without("nyu40", "wall", "floor", "ceiling"),
+    ),
+    InstanceProtocol(
+        name="frames-instances/37",
+        description="Your own frames; all classes but wall, floor and ceiling.",
+        frames=Frames(data_set=OWN, split="test", columns=_LABELLED, label_space="nyu40"),
         class_ids=_without("nyu40", "wall", "floor", "ceiling"),
     ),
 )

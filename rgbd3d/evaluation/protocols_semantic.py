@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchvision.transforms.v2 import InterpolationMode
 
 from rgbd3d.data.label_spaces import class_names
+from rgbd3d.data.manifest import OWN
 from rgbd3d.data.transforms import Compose, PadTo, Resize, ResizeWithin
 from rgbd3d.evaluation.metrics.segmentation import BENCHMARK, PRESENT, PRI3D, Counting, SemanticMeter
 from rgbd3d.evaluation.protocols_base import Frames, Sample, ScoredProtocol, View
@@ -195,6 +196,12 @@ SEMANTIC_PROTOCOLS = (
         name="synthrooms-semseg/40",
         description="Rendered rooms that nothing is trained on.",
         frames=Frames(data_set="synthrooms", split="test", columns=_LABELLED, label_space="nyu40"),
+        counting=BENCHMARK,
+    ),
+    SemanticProtocol(
+        name="frames-semseg/40",
+        description="Your own frames.",
+        frames=Frames(data_set=OWN, split="test", columns=_LABELLED, label_space="nyu40"),
         counting=BENCHMARK,
     ),
 )

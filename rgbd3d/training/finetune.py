@@ -325,11 +325,17 @@ def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained], device:
         result.save(call.output / RESULT)
         evaluation = call.card.evaluation
         assert evaluation is not None
-        first = shlex.join(["rgbd3d", "verify", str(trained[0].folder)])
-        print(
-            f"\n{result}\n\n{table(trained, evaluation)}\n\nwritten: {call.output / RESULT}\nnext: {first}", flush=True
-        )
+        print(f"\n{result}\n\n{table(trained, evaluation)}\n\nwritten: {call.output / RESULT}")
+        print(f"next: {_pictures_command(call, frames, trained)}", flush=True)
     return result
+
+
+def _pictures_command(call: _Call, frames: TaskFrames, trained: Sequence[Trained]) -> str:
+    """What scores all seeds again and writes a page of pictures, tables and curves."""
+    folders = [str(run.folder) for run in trained]
+    data = frames.scored.name if call.data is None else call.data
+    asked = ["--protocol", frames.protocol.name, "--data", data, "--output", str(call.output / "evaluation")]
+    return shlex.join(["rgbd3d", "evaluate", *folders, *asked])
 
 
 def table(trained: Sequence[Trained], evaluation: Evaluation) -> str:

@@ -122,6 +122,7 @@ def _open_scored(card: Card, protocol: ScoredProtocol[Any], data: str | None) ->
             "give evaluation.render"
         )
     spec = str(rendered(frames.split, render)) if data is None and render is not None else str(data)
+    frames.check_address(spec, frames.split)
     try:
         return open_source(spec, split=frames.split, columns=(*frames.columns, "scene_id", "frame_id"))
     except DataError as error:

@@ -160,6 +160,15 @@ def test_frames_that_were_not_rendered_are_no_rooms(nyu13, tmp_path):
             nyu13.check_address(spec, "test")
 
 
+def test_ones_own_frames_may_come_from_anywhere(tmp_path):
+    own = Frames(data_set="frames", split="test", columns=("image", "depth"))
+    (tmp_path / "test-00000-00.parquet").touch()
+    own.check_address(tmp_path, "test")
+    own.check_address(as_prepared(tmp_path, "sunrgbd"), "test")
+    with pytest.raises(ValueError, match="for the test split of frames, not for train"):
+        own.check_address("hf://datasets/me/mine", "train")
+
+
 @pytest.mark.parametrize("label", [255, class_names("nyu40").index("pillow")])
 def test_what_a_smaller_space_does_not_have_is_ignored(nyu13, label):
     frames = replace(nyu13, label_space="scannet20")

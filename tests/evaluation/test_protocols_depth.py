@@ -14,7 +14,7 @@ from rgbd3d.evaluation.protocols_depth import DEPTH_PROTOCOLS
 from rgbd3d.evaluation.score import score
 
 BY_NAME = {protocol.name: protocol for protocol in DEPTH_PROTOCOLS}
-BY_IMAGE = ["nyuv2-depth/eigen", "nyuv2-train795-depth/full", "synthrooms-depth/full"]
+BY_IMAGE = ["nyuv2-depth/eigen", "nyuv2-train795-depth/full", "synthrooms-depth/full", "frames-depth/full"]
 IBIMS = ["ibims-depth/v0.9", "ibims-depth/truncated"]
 SIZE = (480, 640)
 PREDICTED = 2.2
@@ -100,6 +100,7 @@ RANGES = {
     "nyuv2-depth/multimae-crop": (0.0, math.inf),
     "nyuv2-train795-depth/full": (0.0, math.inf),
     "synthrooms-depth/full": (1e-3, 10.0),
+    "frames-depth/full": (0.0, math.inf),
 }
 
 

@@ -20,6 +20,7 @@ CLASSES = {
     "nyuv2-instances/9": 9,
     "cityscapes-instances/8": 8,
     "synthrooms-instances/37": 37,
+    "frames-instances/37": 37,
 }
 PRI3D = {"scannet-instances/pri3d", "nyuv2-instances/pri3d"}
 LARGE, SMALL = (10, 10, 60, 60), (100, 10, 110, 20)

@@ -26,6 +26,7 @@ CLASSES = {
     "cityscapes-semseg/pri3d": 19,
     "ade20k-semseg/150": 150,
     "synthrooms-semseg/40": 40,
+    "frames-semseg/40": 40,
 }
 VOID, FULL = -1, 250
 PRI3D = {"scannet-semseg/pri3d", "nyuv2-semseg/13", "cityscapes-semseg/pri3d"}

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -143,6 +144,13 @@ def test_seeds_in_one_call_and_finished_ones_not_again(data: Path, tmp_path: Pat
     assert "abs_rel at the end" in out
     mean = next(line for line in out.splitlines() if line.strip().startswith("mean"))
     assert f"{both.mean('abs_rel'):.4g} ± {both.std('abs_rel'):.2g}" in mean
+
+    last = out.splitlines()[-1]
+    assert last.startswith("next: rgbd3d evaluate ")
+    assert main(shlex.split(last.removeprefix("next: rgbd3d "))) == 0
+    (scored,) = (tmp_path / "evaluation").glob("*.json")
+    assert Result.load(scored).mean("abs_rel") == pytest.approx(both.mean("abs_rel"), rel=1e-4)
+    assert (scored.with_suffix("") / "index.html").is_file()
 
 
 def test_stops_early_without_a_result_and_goes_on(data: Path, run: Path, tmp_path: Path):
@@ -287,7 +295,7 @@ def test_labels_out_of_range_name_the_frame(tmp_path: Path):
 
 
 def test_an_unknown_metric_is_told_before_training(data: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"evaluation\.metric: synthrooms-depth/full has no 'miou'"):
+    with pytest.raises(ValueError, match=r"evaluation\.metric: frames-depth/full has no 'miou'"):
         finetune(DEPTH, str(data), tmp_path / "run", ("evaluation.metric=miou",), device="cpu")
     assert not (tmp_path / "run").exists()
 

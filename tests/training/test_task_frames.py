@@ -24,8 +24,8 @@ DEPTH, SEMANTIC = tiny_task.DEPTH, tiny_task.SEMANTIC
 INSTANCES = dataclasses.replace(
     SEMANTIC,
     task="instance-segmentation",
-    objective=InstanceSegmentation(labels="nyu40", classes=find_scored("synthrooms-instances/37").class_ids),
-    evaluation=Evaluation(protocol="synthrooms-instances/37", metric="mask_ap", every=1),
+    objective=InstanceSegmentation(labels="nyu40", classes=find_scored("frames-instances/37").class_ids),
+    evaluation=Evaluation(protocol="frames-instances/37", metric="mask_ap", every=1),
 )
 
 
@@ -92,7 +92,7 @@ def test_one_file_is_not_both_splits(data: str, every: int):
 
 
 def test_a_metric_that_the_protocol_has_not_or_that_has_no_best(data: str, monkeypatch: pytest.MonkeyPatch):
-    message = r"evaluation\.metric: synthrooms-depth/full has no 'miou'; it has .*delta1"
+    message = r"evaluation\.metric: frames-depth/full has no 'miou'; it has .*delta1"
     with pytest.raises(ValueError, match=message):
         open_task_frames(with_evaluation(DEPTH, metric="miou"), data)
     monkeypatch.setattr(names, "NAMES", {})  # all that are shipped have a direction
@@ -122,10 +122,8 @@ def test_training_labels_of_another_label_space_than_the_scored_ones(data: str, 
 def test_a_protocol_of_another_task_or_unknown(data: str):
     with pytest.raises(ValueError, match=r"depth-tiny is for depth-estimation, but .*semseg/40 scores semantic-seg"):
         open_task_frames(with_evaluation(DEPTH, protocol=tiny_task.SEMANTIC_PROTOCOL), data)
-    with pytest.raises(
-        ValueError, match=r"unknown protocol 'synthrooms-depht/full'.*did you mean 'synthrooms-depth/full'"
-    ):
-        open_task_frames(with_evaluation(DEPTH, protocol="synthrooms-depht/full"), data)
+    with pytest.raises(ValueError, match=r"unknown protocol 'frames-depht/full'.*did you mean 'frames-depth/full'"):
+        open_task_frames(with_evaluation(DEPTH, protocol="frames-depht/full"), data)
 
 
 def test_a_protocol_on_the_wrong_data_set(data: str):
@@ -207,7 +205,7 @@ def test_rendered_rooms_are_scored_in_other_rooms(tmp_path: Path, monkeypatch: p
     render = Render(scenes=1, frames_per_scene=2, size=(24, 32))
     card = with_data(DEPTH, source="synthrooms", render=render)
     with pytest.raises(
-        ValueError, match=r"says nothing of the frames that synthrooms-depth/full scores.*evaluation\.render"
+        ValueError, match=r"says nothing of the frames that frames-depth/full scores.*evaluation\.render"
     ):
         open_task_frames(card, None)
     frames = open_task_frames(with_evaluation(card, render=render), None)

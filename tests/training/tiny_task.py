@@ -17,7 +17,7 @@ from rgbd3d.tasks import ConvNeXt, DepthEstimation, Linear, SemanticSegmentation
 
 FRAMES, SCORED = 10, 3
 STEPS, SAVE_EVERY = 5, 2
-DEPTH_PROTOCOL, SEMANTIC_PROTOCOL = "synthrooms-depth/full", "synthrooms-semseg/40"
+DEPTH_PROTOCOL, SEMANTIC_PROTOCOL = "frames-depth/full", "frames-semseg/40"
 
 DEPTH = dataclasses.replace(
     tiny.CARD,
