@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from rgbd3d.cli_parsing import add_command, positive
+from rgbd3d.cli_parsing import add_command, not_negative, positive
 
 
 def add_commands(commands: Any) -> None:
@@ -29,7 +29,7 @@ def _add_evaluate(commands: Any) -> None:
     scored.add_argument("--full-size", action="store_true", help="frames at their own size instead of the card's")
     _add_device(scored)
     transfer = command.add_argument_group("protocols that train on a pre-trained model")
-    transfer.add_argument("--seeds", type=positive, metavar="N", help="number of seeds, counted from 0 (default: 1)")
+    transfer.add_argument("--seeds", nargs="+", type=not_negative, metavar="N", help="one run for each (default: 0)")
     transfer.add_argument("--random-init", action="store_true", help="the baseline: the same network, not pre-trained")
 
 

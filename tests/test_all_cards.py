@@ -89,7 +89,7 @@ def check_command(command: str) -> None:
 
 
 def test_a_command_that_cannot_be_typed_is_noticed():
-    check_command("rgbd3d evaluate mask3d-vitt-synthrooms --protocol nyuv2-train795/probe --data nyuv2 --seeds 3")
+    check_command("rgbd3d evaluate mask3d-vitt-synthrooms --protocol nyuv2-train795/probe --data nyuv2 --seeds 0 1 2")
     for wrong in ("rgbd3d evaluate x --data nyuv2", "rgbd3d evaluat x", "rgbd3d info x --protocol y", "rgbd x"):
         with pytest.raises((SystemExit, AssertionError)):
             check_command(wrong)

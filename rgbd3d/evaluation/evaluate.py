@@ -35,7 +35,7 @@ def evaluate(
     data: str | Path,
     *,
     split: str | None = None,
-    seeds: int | None = None,
+    seeds: Sequence[int] | None = None,
     pretrained: bool = True,
     samples: int | None = None,
     full_size: bool = False,
@@ -49,7 +49,7 @@ def evaluate(
         protocol: Key of `rgbd3d.evaluation.protocols.PROTOCOLS`.
         data: Source spec, see `rgbd3d.data.sources.open_source`.
         split: Part of the source; by default that of the protocol, or "train".
-        seeds: See `measure_transfer`, which alone takes it; 1 by default.
+        seeds: See `measure_transfer`, which alone takes them; 0 by default.
         pretrained: See `measure_transfer`, which alone takes False.
         samples: See `score_models`, which alone takes it; 8 by default.
         full_size: See `score_models`, which alone takes True.
@@ -69,9 +69,15 @@ def evaluate(
         unfit = {"more than one model": len(names) > 1, "samples": samples is not None, "full size": full_size}
         _refuse(f"{protocol} trains what it measures", unfit | {"cuda": device == "cuda"})
         return measure_transfer(
-            names[0], found, data, split=split or "train", seeds=seeds or 1, pretrained=pretrained, output=output
+            names[0],
+            found,
+            data,
+            split=split or "train",
+            seeds=(0,) if seeds is None else seeds,
+            pretrained=pretrained,
+            output=output,
         )
-    unfit = {"a number of seeds": seeds is not None, "random initialisation": not pretrained}
+    unfit = {"seeds": seeds is not None, "random initialisation": not pretrained}
     _refuse(f"{protocol} scores models that are trained already", unfit)
     return score_models(
         names,
@@ -91,7 +97,7 @@ def measure_transfer(
     data: str | Path,
     *,
     split: str = "train",
-    seeds: int = 1,
+    seeds: Sequence[int] = (0,),
     pretrained: bool = True,
     output: Path | None = None,
 ) -> Result:
@@ -102,7 +108,7 @@ def measure_transfer(
         protocol: How.
         data: Source spec.
         split: Part of the source.
-        seeds: Number of runs, whose seeds are counted from 0.
+        seeds: One run for each.
         pretrained: False measures the same architecture from random initialisation.
         output: Folder of the result file, see `result_file`; it is written after every seed, with those so far, but
             never in place of more of them. The same command on the same weights, data and versions goes on there.
@@ -110,10 +116,10 @@ def measure_transfer(
     Raises:
         ValueError: See `evaluate`, as for other errors.
     """
-    if seeds < 1:
-        raise ValueError(f"{seeds} seeds: it takes at least one")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds should be different numbers, at least one, not {list(seeds)}")
     card = _fitting_card(model, protocol)
-    facts, options = protocol.facts(), ["--seeds", str(seeds), *([] if pretrained else ["--random-init"])]
+    facts, options = protocol.facts(), ["--seeds", *map(str, seeds), *([] if pretrained else ["--random-init"])]
     command = _command([model], protocol.name, data, split, options)
     file = output and output / _file_name(card.name, protocol.name, pretrained, facts)
     before = _load_own(file, command)
@@ -127,7 +133,7 @@ def measure_transfer(
             protocol=protocol.name,
             facts=facts,
             pretrained=pretrained,
-            seeds=tuple(range(len(runs))),
+            seeds=tuple(seeds[: len(runs)]),
             runs=tuple(runs),
             data=scored_on,
             command=command,
@@ -137,8 +143,8 @@ def measure_transfer(
 
     runs = [] if before is None or before != result(before.runs) else list(before.runs)
     if runs:
-        _log.warning("%s holds %d of %d seeds: they are not measured again", file, len(runs), seeds)
-    for seed in range(len(runs), seeds):
+        _log.warning("%s holds %d of %d seeds: they are not measured again", file, len(runs), len(seeds))
+    for seed in seeds[len(runs) :]:
         runs.append(protocol.run(model, source, pretrained, seed))
         if file is not None and (before is None or len(runs) >= len(before.runs)):  # hours may lie between two seeds
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -263,8 +263,8 @@ def test_models_of_several_recipes_are_not_seeds(tmp_path):
 @pytest.mark.parametrize(
     ("protocol", "options", "message"),
     [
-        (DEPTH, {"seeds": 2}, "trained already: a number of seeds cannot be asked for"),
-        (DEPTH, {"seeds": 2, "pretrained": False}, "a number of seeds and random initialisation cannot"),
+        (DEPTH, {"seeds": (0, 1)}, "trained already: seeds cannot be asked for"),
+        (DEPTH, {"seeds": (0, 1), "pretrained": False}, "seeds and random initialisation cannot"),
         ("rgbd/pretext", {"samples": 3}, "trains what it measures: samples cannot be asked for"),
         ("rgbd/pretext", {"full_size": True}, "full size cannot"),
         ("rgbd/pretext", {"device": "cuda"}, "cuda cannot"),
@@ -302,17 +302,17 @@ def test_measures_on_frames_from_a_file(tmp_path):
     rows = [unlabelled_row(i) for i in range(3)]
     write_shard(tmp_path / "data" / "val-00000-of-00001.parquet", rows)
     measured = evaluate(
-        name, "rgbd/pretext", tmp_path / "data", split="val", seeds=2, pretrained=False, output=tmp_path / "out"
+        name, "rgbd/pretext", tmp_path / "data", split="val", seeds=(0, 1), pretrained=False, output=tmp_path / "out"
     )
     assert measured.data.frames == 3
     assert measured.mean("loss") == statistics.fmean(run["loss"] for run in measured.runs)
-    assert measured.command.endswith(f"--data {tmp_path / 'data'} --split val --seeds 2 --random-init")
+    assert measured.command.endswith(f"--data {tmp_path / 'data'} --split val --seeds 0 1 --random-init")
     file = tmp_path / "out" / f"{name}.rgbd-pretext.random.json"
     stored = json.loads(file.read_text())
     assert [run["loss"] for run in stored["runs"]] == [run["loss"] for run in measured.runs]
     assert stored["pretrained"] is False
     assert Result.load(file) == measured
-    with pytest.raises(ValueError, match=r"is the result of another command, '.*--seeds 2 --random-init'"):
+    with pytest.raises(ValueError, match=r"is the result of another command, '.*--seeds 0 1 --random-init'"):
         evaluate(name, "rgbd/pretext", "no/such/data", split="val", pretrained=False, output=tmp_path / "out")
 
 
@@ -323,28 +323,29 @@ def test_a_stopped_measurement_keeps_the_seeds_that_are_done(tmp_path):
     write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", [unlabelled_row(0)])
 
     def run(model, source, pretrained, seed):
-        if seed == 2:
+        if seed == 9:
             raise KeyboardInterrupt
         return {"loss": float(seed)}
 
     stopped = TransferProtocol("rgbd/stopped", "Stopped at the third seed.", run)
     with pytest.raises(KeyboardInterrupt):
-        measure_transfer(name, stopped, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+        measure_transfer(name, stopped, tmp_path / "data", seeds=(5, 2, 9), pretrained=False, output=tmp_path / "out")
     kept = Result.load(tmp_path / "out" / f"{name}.rgbd-stopped.random.json")
-    assert (kept.seeds, kept.values("loss")) == ((0, 1), [0.0, 1.0])
+    assert (kept.seeds, kept.values("loss")) == ((5, 2), [5.0, 2.0])
     file = tmp_path / "out" / f"{name}.rgbd-stopped.random.json"
     other = replace(stopped, description="Changed.", run=lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        measure_transfer(name, other, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
+        measure_transfer(name, other, tmp_path / "data", seeds=(5, 2, 9), pretrained=False, output=tmp_path / "out")
     assert Result.load(file) == kept
     measured = []
     whole = replace(stopped, run=lambda model, source, pretrained, seed: measured.append(seed) or {"loss": 7.0})
-    found = measure_transfer(name, whole, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
-    assert measured == [2], "the others are there"
+    found = measure_transfer(name, whole, tmp_path / "data", seeds=(5, 2, 9), pretrained=False, output=tmp_path / "out")
+    assert measured == [9], "the others are there"
     assert Result.load(file) == found
-    assert found.values("loss") == [0.0, 1.0, 7.0]
+    assert found.values("loss") == [5.0, 2.0, 7.0]
     write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", [unlabelled_row(1)])
-    measure_transfer(name, whole, tmp_path / "data", seeds=3, pretrained=False, output=tmp_path / "out")
-    assert measured == [2, 0, 1, 2], "other frames are measured anew"
-    with pytest.raises(ValueError, match="0 seeds: it takes at least one"):
-        measure_transfer(name, stopped, tmp_path / "data", seeds=0, pretrained=False)
+    measure_transfer(name, whole, tmp_path / "data", seeds=(5, 2, 9), pretrained=False, output=tmp_path / "out")
+    assert measured == [9, 5, 2, 9], "other frames are measured anew"
+    for seeds in ((), (1, 1)):
+        with pytest.raises(ValueError, match="seeds should be different numbers, at least one, not"):
+            measure_transfer(name, stopped, tmp_path / "data", seeds=seeds, pretrained=False)
