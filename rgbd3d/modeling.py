@@ -26,6 +26,7 @@ from transformers.backbone_utils import BackboneMixin
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import PrefixChange
 from transformers.modeling_outputs import BackboneOutput, BaseModelOutputWithPooling, ModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
@@ -229,3 +230,9 @@ AutoModelForInstanceSegmentation.register(RgbdConfig, RgbdForInstanceSegmentatio
 # The only other class that the pipeline "image-segmentation" tries; ours refuses what is no model of its task.
 AutoModelForImageSegmentation.register(RgbdConfig, RgbdForInstanceSegmentation, exist_ok=True)
 AutoImageProcessor.register(RgbdConfig, image_processor_classes={"torchvision": RgbdImageProcessor}, exist_ok=True)
+# Before that pipeline calls a model unsupported it looks into a copy of this table, which has no registered classes.
+_names: dict[str, Any] = MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES
+_names[RgbdConfig.model_type] = (
+    RgbdForSemanticSegmentation.__name__,
+    RgbdForInstanceSegmentation.__name__,
+)
