@@ -57,6 +57,10 @@ def main() -> None:
     torch.manual_seed(0)
     device = torch.device(options.device)
     backbone = rgbd3d.get_card(options.card).backbone
+    if options.side % (2 * backbone.patch_size):
+        parser.error(
+            f"--side {options.side} is no multiple of twice the patch of {options.card}, {backbone.patch_size}"
+        )
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     print(f"{backbone.architecture}, patch {backbone.patch_size}, {options.side} x {options.side}, {name}\n")
 
@@ -66,6 +70,7 @@ def main() -> None:
             for batch in BATCHES:
                 images = torch.randn(batch, 3, options.side, options.side, device=device)
                 rows.append((model, against, str(batch), *compare(ours, theirs, images, options.rounds)))
+                print(*rows[-1], sep="  ", flush=True)  # the whole takes minutes
     print(as_text(rows))
 
     print(f"\nmetrics beside the forward pass of one frame of {bench_metrics.WIDTH} x {bench_metrics.HEIGHT}\n")

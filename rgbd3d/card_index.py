@@ -65,6 +65,11 @@ def get_card(name: str) -> Card:
 
 
 def _explain_unknown(name: str) -> str:
+    if name.startswith(("timm:", "transformers:", "random:")):
+        return (
+            f"{name!r} is a backbone of another library, not a card; `rgbd3d finetune CARD --backbone {name}` trains a "
+            "card's recipe on it, and the folder that it writes can be measured"
+        )
     if looks_like_path(name) or "/" in name:
         return f"{name!r} is a path or a Hub id, not the name of a card; load it with rgbd3d.from_pretrained({name!r})"
     if Path(name).is_dir():

@@ -93,8 +93,7 @@ def cka(
     where = find_device(device)
     batches = _batches(len(data), frames, batch_size if estimator == "minibatch" else None)
     networks = [given if isinstance(given, Network) else open_network(given) for given in (a, b)]
-    wanted = layers and [name for given in layers for name in LAYER_SETS.get(given, (given,))]
-    names = [network.layers(wanted) for network in networks]
+    names = [_layers(network, layers) for network in networks]
     _check_memory(batches, sum(map(len, names)), memory)
     grams_a, grams_b = (
         _network_grams(network, own, data, batches, where, memory) for network, own in zip(networks, names, strict=True)
@@ -213,6 +212,16 @@ def _batches(available: int, frames: int, batch_size: int | None) -> list[list[i
     chosen = [i * available // count for i in range(count)]
     number = _count_batches(count, batch_size)
     return [chosen[start::number] for start in range(number)]
+
+
+def _layers(network: Network, layers: Sequence[str] | None) -> tuple[str, ...]:
+    wanted = layers and [name for given in layers for name in LAYER_SETS.get(given, (given,))]
+    try:
+        return network.layers(wanted)
+    except ValueError as error:
+        sets = [name for name in layers or () if name in LAYER_SETS]
+        hint = "; mesa names layers of a Swin-V2-L: leave it out to compare all blocks" if sets else ""
+        raise ValueError(f"{error}{hint}") from error
 
 
 def _check_memory(batches: Sequence[Sequence[int]], layers: int, memory: int) -> None:
