@@ -142,7 +142,7 @@ def test_rows_of_the_same_recipe_have_the_same_number():
 def test_every_recipe_of_a_task_is_on_the_page():
     named = {parsed(command)[0].card for command in re.findall(r"rgbd3d finetune [^`\n$\\]+", PAGE)}
     tuned = {name for name in registry.list_models() if registry.get_card(name).task is not None}
-    assert tuned - named == {f"mask3d-vitt-synthrooms.{task}-synthrooms" for task in ("depth", "semseg")}
+    assert tuned - named == {f"mask3d-vitt-synthrooms.{task}-synthrooms" for task in ("depth", "semseg", "insseg")}
 
 
 def test_the_page_counts_its_rows():
