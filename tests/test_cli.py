@@ -122,6 +122,63 @@ def test_training_takes_no_negative_numbers(flag: str, capsys: pytest.CaptureFix
     assert "'-1' should be a number, 0 or more" in capsys.readouterr().err
 
 
+TRAINING = {"workers": 0, "device": "auto"}
+SCORING = {"split": None, "seeds": None, "pretrained": True, "samples": None, "full_size": False, "device": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("target", "command", "arguments", "options"),
+    [
+        (
+            "training.pretrain.pretrain",
+            f"pretrain {NAME}",
+            (None, Path("runs", NAME), []),
+            {**TRAINING, "resume": True, "start": None},
+        ),
+        (
+            "training.pretrain.pretrain",
+            f"pretrain {NAME} --data d --output o --set train.seed=1 --no-resume --start s --workers 2 --device cpu",
+            ("d", Path("o"), ["train.seed=1"]),
+            {"workers": 2, "device": "cpu", "resume": False, "start": "s"},
+        ),
+        (
+            "training.finetune.finetune",
+            f"finetune {NAME}.depth-synthrooms",
+            (None, Path("runs", f"{NAME}.depth-synthrooms"), []),
+            {**TRAINING, "resume": True, "start": None, "backbone": None, "seeds": None},
+        ),
+        (
+            "training.finetune.finetune",
+            f"finetune {NAME}.depth-synthrooms --backbone timm:a.b@c --no-resume --seeds 4 0",
+            (None, Path("runs", "timm-a.b@c", f"{NAME}.depth-synthrooms"), []),
+            {**TRAINING, "resume": False, "start": None, "backbone": "timm:a.b@c", "seeds": [4, 0]},
+        ),
+        ("evaluation.evaluate.evaluate", "evaluate a --protocol p --data d", (["a"], "p", "d"), SCORING),
+        (
+            "evaluation.evaluate.evaluate",
+            "evaluate a b --protocol p --data d --split s --samples 3 --full-size --device cpu",
+            (["a", "b"], "p", "d"),
+            {**SCORING, "split": "s", "samples": 3, "full_size": True, "device": "cpu"},
+        ),
+        (
+            "evaluation.evaluate.evaluate",
+            "evaluate a --protocol p --data d --seeds 2 1 --random-init",
+            (["a"], "p", "d"),
+            {**SCORING, "seeds": [2, 1], "pretrained": False},
+        ),
+    ],
+)
+def test_every_option_reaches_its_function(target, command, arguments, options, monkeypatch: pytest.MonkeyPatch):
+    called: list[tuple[tuple, dict]] = []
+    monkeypatch.setattr(f"rgbd3d.{target}", lambda *given, **named: called.append((given, named)))
+    assert main(command.split()) == 0
+    ((given, named),) = called
+    recipe, given = (None, given) if target.startswith("evaluation") else (given[0].name, given[1:])
+    assert given == arguments
+    extra = {"output": None} if recipe is None else {}
+    assert named == options | extra | ({"recipe": recipe} if command.startswith("finetune") else {})
+
+
 @pytest.mark.parametrize("command", [f"evaluate {NAME} --protocol x", f"cka {NAME} {NAME}"])
 def test_measuring_knows_the_devices(command: str, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
