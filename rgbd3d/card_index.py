@@ -65,7 +65,7 @@ def get_card(name: str) -> Card:
 
 
 def _explain_unknown(name: str) -> str:
-    if name.startswith(("timm:", "transformers:", "random:")):
+    if name.removeprefix("random:").startswith(("timm:", "transformers:")):
         return (
             f"{name!r} is a backbone of another library, not a card; `rgbd3d finetune CARD --backbone {name}` trains a "
             "card's recipe on it, and the folder that it writes can be measured"

@@ -7,7 +7,7 @@ tasks (`rgbd3d.modeling_tasks`) and `AutoImageProcessor`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -231,8 +231,7 @@ AutoModelForInstanceSegmentation.register(RgbdConfig, RgbdForInstanceSegmentatio
 AutoModelForImageSegmentation.register(RgbdConfig, RgbdForInstanceSegmentation, exist_ok=True)
 AutoImageProcessor.register(RgbdConfig, image_processor_classes={"torchvision": RgbdImageProcessor}, exist_ok=True)
 # Before that pipeline calls a model unsupported it looks into a copy of this table, which has no registered classes.
-_names: dict[str, Any] = MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES
-_names[RgbdConfig.model_type] = (
+cast(dict[str, Any], MODEL_FOR_INSTANCE_SEGMENTATION_MAPPING_NAMES)[RgbdConfig.model_type] = (
     RgbdForSemanticSegmentation.__name__,
     RgbdForInstanceSegmentation.__name__,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -18,3 +20,13 @@ def generator(*key: int) -> torch.Generator:
     """
     seed = np.random.SeedSequence(key).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(seed[0]) << 31 | int(seed[1]) >> 1)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuses seeds of several runs that are none or not all different.
+
+    Raises:
+        ValueError: Names them.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds should be different numbers, at least one, not {list(seeds)}")

@@ -219,9 +219,9 @@ def _layers(network: Network, layers: Sequence[str] | None) -> tuple[str, ...]:
     try:
         return network.layers(wanted)
     except ValueError as error:
-        sets = [name for name in layers or () if name in LAYER_SETS]
-        hint = "; mesa names layers of a Swin-V2-L: leave it out to compare all blocks" if sets else ""
-        raise ValueError(f"{error}{hint}") from error
+        if "mesa" not in (layers or ()):
+            raise
+        raise ValueError(f"{error}; mesa names layers of a Swin-V2-L: leave it out to compare all blocks") from error
 
 
 def _check_memory(batches: Sequence[Sequence[int]], layers: int, memory: int) -> None:

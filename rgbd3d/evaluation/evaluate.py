@@ -22,6 +22,7 @@ from rgbd3d.evaluation.protocols import TransferProtocol, find_card, find_protoc
 from rgbd3d.evaluation.protocols_base import OWN_SIZE, ScoredProtocol
 from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.evaluation.score import results, score
+from rgbd3d.seeding import check_seeds
 
 _log = logging.getLogger(__name__)
 
@@ -116,8 +117,7 @@ def measure_transfer(
     Raises:
         ValueError: See `evaluate`, as for other errors.
     """
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds should be different numbers, at least one, not {list(seeds)}")
+    check_seeds(seeds)
     card = _fitting_card(model, protocol)
     facts, options = protocol.facts(), ["--seeds", *map(str, seeds), *([] if pretrained else ["--random-init"])]
     command = _command([model], protocol.name, data, split, options)

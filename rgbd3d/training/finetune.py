@@ -19,6 +19,7 @@ from rgbd3d.downstream.network import TaskNetwork
 from rgbd3d.downstream.start import initial_network, load_decoder, load_start
 from rgbd3d.evaluation.result import Data, Result, comparable, versions
 from rgbd3d.folder import save_pretrained_folder
+from rgbd3d.seeding import check_seeds
 from rgbd3d.tasks import PretrainedDecoder
 from rgbd3d.training.batches import augmentation
 from rgbd3d.training.curves import CURVE, run_curve, write_curve
@@ -168,8 +169,8 @@ class _Call:
     recipe: str
 
     def __post_init__(self) -> None:
-        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
-            raise ValueError(f"seeds should be different numbers, at least one, not {list(self.seeds)}")
+        if self.seeds is not None:
+            check_seeds(self.seeds)
 
     def each_seed(self) -> list[int]:
         return [self.card.train.seed] if self.seeds is None else list(self.seeds)

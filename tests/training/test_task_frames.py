@@ -135,6 +135,11 @@ def test_a_protocol_on_the_wrong_data_set(data: str):
         open_task_frames(with_evaluation(SEMANTIC, protocol="scannet-semseg/40"), data)
 
 
+def test_frames_that_were_not_rendered_are_no_rooms(data: str):
+    with pytest.raises(ValueError, match=r"`rgbd3d data render --split test` writes; .* was not rendered"):
+        open_task_frames(with_evaluation(DEPTH, protocol="synthrooms-depth/full"), data)
+
+
 def test_labels_without_an_object_say_nothing_to_a_detector(tmp_path: Path):
     def without_objects(sample):
         return sample | {"instance": torch.zeros_like(sample["instance"])}
