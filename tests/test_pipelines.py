@@ -92,6 +92,7 @@ print(type(AutoModel.from_pretrained(semantic, **options)).__name__)
 """
 
 
+@pytest.mark.slow
 def test_import_rgbd3d_is_enough_for_the_auto_classes(saved):
     assert run(IMPORT_FIRST, saved("depth-convnext")) == ["RgbdForDepthEstimation"]
 

@@ -25,5 +25,5 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def processes() -> ForkServerContext:
     """Processes that start at once: the server has imported everything and has computed nothing."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rgbd3d.training.pretrain", "tiny_run"])
+    context.set_forkserver_preload(["rgbd3d.training.pretrain", "rgbd3d.training.finetune", "tiny_task"])
     return context

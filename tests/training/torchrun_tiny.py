@@ -1,6 +1,6 @@
-"""What each process of test_distributed.py runs: trains, and logs which frames every forward pass of its rank saw.
+"""What each process of test_distributed.py runs: pre-trains, logging the frames of every forward pass, and fine-tunes.
 
-With a third argument, the number of a forward pass, the process kills itself there.
+With a second argument, the number of a forward pass of the pre-training, the process kills itself there.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import tiny_run as tiny
+import tiny_task
 
 from rgbd3d.training import batches
+from rgbd3d.training.finetune import finetune
 from rgbd3d.training.pretrain import pretrain
 from rgbd3d.training.recipe import Pace
 
 
-def main(frames: str, output: Path, last: int | None) -> None:
-    seen = output.with_name(f"seen-{os.environ['RANK']}.jsonl")
+def main(folder: Path, last: int | None) -> None:
+    """Reads frames/ and task/ of a folder, and writes two/, seen-<rank>.jsonl and two-of-task/."""
+    seen = folder / f"seen-{os.environ['RANK']}.jsonl"
     deliver = batches.TrainBatches.__iter__
 
     def logged(self: batches.TrainBatches) -> Iterator[batches.Batch]:
@@ -32,8 +35,12 @@ def main(frames: str, output: Path, last: int | None) -> None:
             yield batch
 
     batches.TrainBatches.__iter__ = logged  # type: ignore[method-assign]
-    pretrain(tiny.PLAIN_CARD, frames, output, device="cpu", pace=Pace(log_every=1, save_every=tiny.SAVE_EVERY))
+    pace = Pace(log_every=1, save_every=tiny.SAVE_EVERY)
+    pretrain(tiny.PLAIN_CARD, str(folder / "frames"), folder / "two", device="cpu", pace=pace)
+    batches.TrainBatches.__iter__ = deliver  # type: ignore[method-assign]
+    result = finetune(tiny_task.PLAIN_DEPTH, str(folder / "task"), folder / "two-of-task", device="cpu", pace=pace)
+    assert result is not None, "every process knows the numbers"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)

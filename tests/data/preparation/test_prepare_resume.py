@@ -28,7 +28,7 @@ PROGRAM = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_runs_end_in_the_same_bytes(raw, whole, tmp_path, workers):
     program, out = tmp_path / "program.py", tmp_path / "out"
     program.write_text(PROGRAM)
@@ -48,6 +48,7 @@ def test_killed_runs_end_in_the_same_bytes(raw, whole, tmp_path, workers):
     assert hashes(out) == hashes(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_complete(raw, whole, tmp_path):
     program, out = tmp_path / "program.py", tmp_path / "out"
     program.write_text(PROGRAM)
