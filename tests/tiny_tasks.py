@@ -58,6 +58,9 @@ def build(name: str) -> RgbdForTask:
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are seen in the result
             torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+    for weight in model.network.head.parameters():
+        if weight.ndim in (2, 4):  # initial heads give nearly the same everywhere
+            torch.nn.init.kaiming_normal_(weight, nonlinearity="linear")
     return model
 
 

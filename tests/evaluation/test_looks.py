@@ -145,6 +145,10 @@ def test_semantic_page(semantic, tmp_path):
     assert page.count("<img") == 3 * 4 + 1
     for text in ("Made up.", "mean over classes in the truth", "0" * 64, "rgbd3d evaluate a/model", "Frame 3"):
         assert text in page
+    sample = np.asarray(Image.open(tmp_path / "page" / "samples" / "01.png").convert("RGB"))
+    shown, _, prediction, _ = np.array_split(sample, 4, axis=1)
+    assert (shown == 30).all(-1).mean() > 0.2
+    assert (prediction == class_color(0)).all(-1).mean() > 0.2
     classes = read(tmp_path / "page" / "classes.csv")
     assert classes[0] == ["class", "IoU", "accuracy", "precision", "share"]
     assert classes[1][1:] == ["50.0", "100.0", "50.0", "50.0"]
@@ -363,6 +367,26 @@ def test_the_confusion_matrix_shows_its_shares():
     assert (right != wrong).any(-1).mean() > 0.1
     many = [f"class {number}" for number in range(40)]
     assert as_picture(figures.confusion(np.eye(40), many, many)).shape[0] > right.shape[0]
+
+
+def test_precision_is_drawn_for_every_class_and_their_mean():
+    recalls = torch.linspace(0, 1, 101)
+    classes = {"bed": torch.full((101,), 0.8), "desk": torch.full((101,), 0.2)}
+    png = figures.precision_recall({"boxes": (recalls, classes)}, {"bed": (255, 0, 0), "desk": (0, 0, 255)})
+    column = as_picture(png)[:, 200]
+    red, _, blue = column.T
+    bed, desk = (int(np.flatnonzero(line).mean()) for line in (red > blue + 100, blue > red + 100))
+    assert bed < desk, "precision grows upwards"
+    between = np.flatnonzero(column[bed:desk].sum(1) < 60)
+    assert between.mean() == pytest.approx((desk - bed) / 2, abs=2)
+
+
+def test_depth_is_drawn_where_it_lies():
+    right, wrong = (as_picture(figures.predicted_against_true(m, 10.0)) for m in (np.eye(4), np.eye(4)[::-1]))
+    height, width, _ = right.shape
+    near = (slice(height * 7 // 10, height * 8 // 10), slice(width * 17 // 100, width * 2 // 10))  # left and low
+    assert right[near][..., 0].mean() < 80, "dark"
+    assert wrong[near][..., 0].mean() > 200
 
 
 def test_curves_of_no_class_are_an_empty_figure():
