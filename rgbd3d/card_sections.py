@@ -233,7 +233,11 @@ class Data:
         require(
             not rendered or self.render is not None, "render", "is needed for source synthrooms: scenes, frames, size"
         )
-        require(self.transform is None or self.augment == Augment(), "transform", "replaces augment: give one of them")
+        require(
+            self.transform is None or self.augment == Augment(),
+            "transform",
+            "replaces augment: give one of them, with data.augment={}",
+        )
 
 
 # ----------------------------------------------------------------------------------------------------- evaluation

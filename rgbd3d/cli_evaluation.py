@@ -48,6 +48,9 @@ def _add_cka(commands: Any) -> None:
     command.add_argument("--split", default="train")
     command.add_argument("--frames", type=positive, default=512, metavar="N", help="evenly spaced (default: 512)")
     command.add_argument("--estimator", choices=["biased", "unbiased", "minibatch"], default="biased")
+    command.add_argument(
+        "--batch-size", type=positive, default=32, metavar="N", help="of the minibatch estimator (default: 32)"
+    )
     command.add_argument("--layers", nargs="+", metavar="NAME", help="modules by name, or mesa (default: all blocks)")
     _add_device(command)
     command.add_argument("--output", type=Path, metavar="FILE.png", help="draw heat maps; the numbers go to FILE.json")
@@ -99,6 +102,7 @@ def _cka(options: argparse.Namespace) -> None:
         split=options.split,
         frames=options.frames,
         estimator=options.estimator,
+        batch_size=options.batch_size,
         layers=options.layers,
         device=options.device,
         output=options.output,

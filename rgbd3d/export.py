@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rgbd3d.backbones.vit import RgbdViT
+from rgbd3d.optional import MissingLibraryError
 from rgbd3d.seeding import generator
 
 INPUT = "pixel_values"
@@ -69,7 +70,7 @@ def export_onnx(model: nn.Module, path: str | Path, size: tuple[int, int]) -> fl
         Largest difference from the model.
 
     Raises:
-        ImportError: The extra `export` is not installed.
+        MissingLibraryError: The extra `export` is not installed.
         ExportError: The difference is larger than `TOLERANCE`.
         ValueError: A size that the patch does not divide.
     """
@@ -77,7 +78,7 @@ def export_onnx(model: nn.Module, path: str | Path, size: tuple[int, int]) -> fl
         import onnxruntime
         import onnxscript  # noqa: F401 - torch.onnx imports it
     except ImportError as error:
-        raise ImportError(f"ONNX export needs {error.name}: pip install 'rgbd3d[export]'") from error
+        raise MissingLibraryError(str(error.name), "ONNX export", "export") from error
 
     network, image = _Encoder(model), _noise(2, size)
     network.backbone.grid(image)  # refuses a size that the patch does not divide

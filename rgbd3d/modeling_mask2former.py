@@ -17,6 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 from rgbd3d.heads.simple_fpn import SimpleFeaturePyramid
 from rgbd3d.heads.upsample import upsample
 from rgbd3d.losses.segmentation import require_labels
+from rgbd3d.optional import MissingLibraryError
 from rgbd3d.types import IGNORE_LABEL
 
 _LEVELS = 4
@@ -115,7 +116,7 @@ class Mask2FormerHead(nn.Module):
 
         Raises:
             ValueError: A label is neither a class nor 255.
-            ImportError: scipy, which finds the matching, is not installed.
+            MissingLibraryError: scipy, which finds the matching, is not installed.
         """
         require_labels(semantic, self.classes)
         with torch.autocast(semantic.device.type, enabled=False):  # half precision is too coarse for the matching
@@ -146,7 +147,7 @@ class Mask2FormerHead(nn.Module):
         try:
             return Mask2FormerLoss(self.decoder.config, self._weights())
         except ImportError as error:
-            raise ImportError("training Mask2Former needs scipy: pip install 'rgbd3d[eval]'") from error
+            raise MissingLibraryError("scipy", "training Mask2Former", "eval") from error
 
 
 class _SetDecoder(Mask2FormerPreTrainedModel):

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from rgbd3d import cards, registry
 from rgbd3d.cli import main
+from rgbd3d.optional import need
 
 NAME = "mask3d-vitt-synthrooms"
 
@@ -190,6 +192,24 @@ def test_measuring_knows_the_devices(command: str, monkeypatch: pytest.MonkeyPat
     for options in ("", "--device cpu", "--device cuda", "--device auto"):
         assert main(f"{command} --data nowhere {options}".split()) == 0
     assert asked == ["auto", "cpu", "cuda", "auto"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(
+    "command", [f"evaluate {NAME}.depth-synthrooms --protocol frames-depth/full", f"cka {NAME} {NAME}"]
+)
+def test_a_device_that_is_not_there_is_told_first(command: str, capsys: pytest.CaptureFixture[str]):
+    assert main(f"{command} --data nowhere --device cuda".split()) == 2
+    assert "there is no CUDA device here; use device cpu or auto" in capsys.readouterr().err
+
+
+def test_a_library_that_is_missing_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def lacking(*arguments: object, **options: object) -> None:
+        need("there_is_no_such_library", "the average precision", "eval")
+
+    monkeypatch.setattr("rgbd3d.evaluation.evaluate.evaluate", lacking)
+    assert main(f"evaluate {NAME} --protocol x --data y".split()) == 2
+    assert "the average precision needs there_is_no_such_library: pip install 'rgbd3d[eval]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("source", [".", "../rooms", ""])

@@ -114,7 +114,10 @@ def require_plain(head: str, levels: Sequence[Level]) -> None:
     """
     if is_pyramid(levels):
         strides = ", ".join(str(level.stride) for level in levels)
+        instead = (
+            "take one" if head == "mask-rcnn" else "heads linear, attentive, convnext, mim-depth, dpt and upernet fit"
+        )
         raise ValueError(
             f"head {head} works on the one map of a plain vision transformer, but the backbone has maps at strides "
-            f"{strides}; heads linear, attentive, convnext, mim-depth, dpt and upernet fit it"
+            f"{strides}; {instead}"
         )

@@ -89,8 +89,8 @@ def cka(
         raise ValueError(f"unknown estimator {estimator!r}; there are {', '.join(get_args(Estimator))}")
     if output is not None and output.suffix != ".png":
         raise ValueError(f"{output}: the heat maps are written as FILE.png, and the numbers beside them as FILE.json")
-    data = source if isinstance(source, Source) else open_source(source, split, columns=["image"])
     where = find_device(device)
+    data = source if isinstance(source, Source) else open_source(source, split, columns=["image"])
     batches = _batches(len(data), frames, batch_size if estimator == "minibatch" else None)
     networks = [given if isinstance(given, Network) else open_network(given) for given in (a, b)]
     names = [_layers(network, layers) for network in networks]
@@ -202,7 +202,8 @@ def _norms(within: Tensor, where: str, names: Sequence[str]) -> Tensor:
 
 def _count_batches(available: int, batch_size: int | None) -> int:
     if min(available, batch_size or available) < FEWEST:
-        raise ValueError(f"CKA needs {FEWEST} frames or more, in every batch: there are {available}")
+        batches = "" if batch_size is None else f", in batches of {batch_size}"
+        raise ValueError(f"CKA needs {FEWEST} frames or more, in every batch: there are {available}{batches}")
     return available // min(batch_size or available, available)
 
 
@@ -229,7 +230,7 @@ def _check_memory(batches: Sequence[Sequence[int]], layers: int, memory: int) ->
     if needed > memory:
         raise ValueError(
             f"{sum(map(len, batches))} frames, {layers} layers take {needed / 2**20:.0f} MiB of inner products, and "
-            f"{memory / 2**20:.0f} are allowed; take fewer frames, or the minibatch estimator with small batches"
+            f"{memory / 2**20:.0f} are allowed; take fewer frames, or the minibatch estimator with a small batch size"
         )
 
 

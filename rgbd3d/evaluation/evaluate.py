@@ -186,11 +186,11 @@ def score_models(
     facts = protocol.facts() | ({"input": OWN_SIZE} if full_size else {})
     command = _command(models, protocol.name, data, split, ["--full-size"] if full_size else [])
     file = output and output / _file_name(cards[0].name, protocol.name, pretrained, facts)
+    where = find_device(device)
     _load_own(file, command)
     protocol.frames.check_address(data, split)
     source = open_source(data, split=split)
     protocol.frames.check(source)  # before any weights are loaded
-    where = find_device(device)
     look: Look[Any] | None = None
     meters: list[Meter] = []
     for model in models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from rgbd3d.card_sections import Backbone
@@ -62,12 +62,18 @@ def check_same_recipe(cards: Sequence[Card]) -> None:
     """
     first, *others = cards
     for card in others:
-        same = replace(card.train, seed=first.train.seed)
-        same_weights = replace(card, weights=first.weights, measured=first.measured, tolerance=first.tolerance)
-        if replace(same_weights, train=same) != first:
+        alike = replace(
+            card,
+            weights=first.weights,
+            measured=first.measured,
+            tolerance=first.tolerance,
+            train=replace(card.train, seed=first.train.seed),
+        )
+        differing = [part.name for part in fields(Card) if getattr(alike, part.name) != getattr(first, part.name)]
+        if differing:
             raise ValueError(
-                f"{card.name} and {first.name} differ in more than the seed; measure them one by one and put the "
-                "results side by side with `rgbd3d compare`"
+                f"{card.name} and {first.name} differ in more than the seed: in {', '.join(differing)}; "
+                "measure them one by one and put the results side by side with `rgbd3d compare`"
             )
     seeds = [card.train.seed for card in cards]
     if len(set(seeds)) < len(seeds):

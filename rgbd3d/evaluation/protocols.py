@@ -109,6 +109,10 @@ def _new_pretraining(name: str, seed: int) -> RgbdForPreTraining:
         return RgbdForPreTraining(RgbdConfig.from_card(find_card(name)))
 
 
+_MODELS_OF_A_RUN = ("final/card.yaml", "seed-*/final/card.yaml", "../final/card.yaml")
+"""From the folder of a run, of its seeds, or of a checkpoint."""
+
+
 def find_card(name: str) -> Card:
     """Card of what `registry.from_pretrained` loads by a name: a registered card, a folder, or a Hub id.
 
@@ -122,10 +126,9 @@ def find_card(name: str) -> Card:
         return registry.get_card(name)
     card = card_of(folder)
     if card is None:
-        raise registry.UnknownModelError(
-            f"there is no card.yaml in {folder}; name a card, or a folder that `rgbd3d pretrain`, `finetune` or `pull` "
-            "wrote"
-        )
+        models = [path.parent for pattern in _MODELS_OF_A_RUN for path in sorted(folder.glob(pattern))]
+        advice = f"did you mean {models[0]}" if models else "name a card, or a folder that `pretrain` or `pull` wrote"
+        raise registry.UnknownModelError(f"there is no card.yaml in {folder}; {advice}")
     return card
 
 

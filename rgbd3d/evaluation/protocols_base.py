@@ -71,7 +71,8 @@ class Frames:
             raise ValueError(f"{self._expected}; {spec} holds {found}")
         if self.data_set == RENDERED and found is None and path.exists():
             raise ValueError(
-                f"{self._expected}, which `rgbd3d data render --split {self.split}` writes; {spec} was not rendered"
+                f"{self._expected}, which `rgbd3d data render --split {self.split}` writes; {spec} was not rendered: "
+                "protocols that begin with frames- score frames of your own"
             )
 
     def check(self, source: Source) -> None:

@@ -118,6 +118,11 @@ class IbimsProtocol(_MetricDepth[IbimsMeter]):
 
     boundaries: Boundaries
 
+    @property
+    def input_size(self) -> Literal["height"] | None:
+        """Planes and edges of a frame that is squeezed are others."""
+        return "height"
+
     def meter(self) -> IbimsMeter:
         """An empty meter."""
         return IbimsMeter(self.boundaries)

@@ -118,9 +118,11 @@ class Result:
         """Reads what `save` wrote.
 
         Raises:
-            ResultError: The file is no result; says where and what is wrong.
+            ResultError: The file is no result; says where and what is wrong. Or it is a folder.
             FileNotFoundError: There is no such file.
         """
+        if Path(path).is_dir():
+            raise ResultError(f"{path} is a folder; name the result file in it, such as {Path(path) / 'result.json'}")
         with open(path, "rb") as file:
             content = file.read(strict_yaml.MAX_BYTES + 1)
         try:

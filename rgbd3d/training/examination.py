@@ -105,7 +105,13 @@ class Examination(TrainerCallback):
             ValueError: Data or predictions do not fit the protocol, or nothing can be counted.
             DataError: A frame cannot be used.
         """
-        metrics = results(self.protocol, self._source, self._score())
+        try:
+            metrics = results(self.protocol, self._source, self._score())
+        except ValueError as error:
+            if step == 0:
+                raise
+            hint = "if the network has diverged, lower train.optimizer.lr"
+            raise ValueError(f"after step {step}: {error}; {hint}") from error
         found = Evaluated(step, metrics)
         if self.best is None or self._merit(found) > self._merit(self.best):
             self.best = found

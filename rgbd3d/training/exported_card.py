@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rgbd3d import registry
 from rgbd3d.cards import Card, ForeignBackbone, License, Start
+from rgbd3d.data.manifest import RENDERED, data_set_of
 from rgbd3d.downstream.foreign import NOT_KNOWN, terms_of, with_terms_of
 from rgbd3d.zoo import starts_from
 
 NOT_STATED = "not stated: trained on the user's own data; state its terms before publishing"
+_UNKNOWN = License(weights=NOT_STATED, data=NOT_STATED)
+_OTHER_DATA = "{}, trained on other data"
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,49 @@ def exported_card(
         overrides: As given there.
         given: What was given to start from.
     """
-    departures = list(card.departures)
     own = replace(card, measured=())
     if data is not None or overrides or given is not None:
         own = replace(own, tolerance=None)
     if changed := [override for override in overrides if override.partition("=")[0].strip() != "train.seed"]:
-        departures.append(f"Trained with changed values: {', '.join(changed)}.")
-    not_rendered = data is not None and recipe.data.render is not None
-    if not_rendered:
-        departures.append(f"Trained on {data} instead of the rendered frames.")
-    if not_rendered or card.data.source != recipe.data.source:
-        own = replace(own, license=License(weights=NOT_STATED, data=NOT_STATED))
-    if not_rendered or (card.data.source, card.data.render) != (recipe.data.source, recipe.data.render):
-        own = replace(own, title=f"{card.name}, trained on other data")
+        own = _departing(own, f"Trained with changed values: {', '.join(changed)}.")
+    if card.data.source != recipe.data.source:
+        own = replace(own, license=_UNKNOWN)
+    if (card.data.source, card.data.render) != (recipe.data.source, recipe.data.render):
+        own = replace(own, title=_OTHER_DATA.format(card.name))
+    if data is not None and recipe.data.render is not None:
+        own = _of_given_frames(own, data)
     if given is not None:
-        departures.append(f"Started from {given.start.name} instead of {starts_from(card)}.")
+        own = _departing(own, f"Started from {given.start.name} instead of {starts_from(card)}.")
         own = replace(own, init=None, start=given.start)
     if starts_from(own) != starts_from(recipe) or own.license != recipe.license:
         own = replace(own, license=replace(own.license, weights=_with_terms_of_start(own, given)))
-    return replace(own, departures=tuple(dict.fromkeys(departures)))  # a card of an earlier export says it already
+    return own
+
+
+def _departing(card: Card, departure: str) -> Card:
+    """The card with one more departure; a card of an earlier export may have it already."""
+    return replace(card, departures=tuple(dict.fromkeys((*card.departures, departure))))
+
+
+def _of_given_frames(card: Card, data: str) -> Card:
+    """The card of what was trained on given frames instead of those that the recipe renders.
+
+    Only of frames that this package rendered are the terms known. With others the card renders none any more, so that
+    training it again asks for them.
+    """
+    folder = Path(data).expanduser()
+    found = data_set_of(folder) if folder.is_dir() else None
+    name = folder.name if folder.exists() else data
+    card = _departing(card, f"Trained on {name} instead of the frames that the recipe renders.")
+    card = replace(card, title=_OTHER_DATA.format(card.name))
+    if found == RENDERED:
+        return card
+    return replace(
+        card,
+        license=_UNKNOWN,
+        data=replace(card.data, source=found or "frames", render=None),
+        evaluation=card.evaluation and replace(card.evaluation, render=None),
+    )
 
 
 def _with_terms_of_start(card: Card, given: Given | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from accelerate import PartialState
 from transformers import TrainingArguments
 
+from rgbd3d.card_weights import initial_weights
 from rgbd3d.cards import Card, Evaluation, ForeignBackbone, Measured, with_overrides
 from rgbd3d.downstream.foreign import on_backbone
 from rgbd3d.downstream.network import TaskNetwork
@@ -121,6 +122,8 @@ def finetune(
         raise ValueError(f"{card.backbone.label} brings its own weights: there can be no other model to start from")
     takes_decoder = isinstance(getattr(card.objective, "head", None), PretrainedDecoder)
     loaded = None if start is None else open_start(start, with_decoder=takes_decoder)
+    if loaded is None:
+        initial_weights(card)  # so are weights that are not there
     call = _Call(
         original=original,
         card=card,
@@ -205,20 +208,21 @@ class _Call:
 def _train_one(call: _Call, frames: TaskFrames, seed: int) -> Trained | None:
     """Trains, or goes on, with one seed; None if that stops before the recipe does."""
     card, folder, overrides = call.of_seed(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     args = training_arguments(card.train, folder, call.pace, call.device)
     args.max_steps = total_steps(card.train, len(frames.train))
     identity = _identity(call, card, frames, args)
     checkpoint = find_checkpoint(args, folder, identity, call.resume)
+    network = _initial_network(card, call)
+    folder.mkdir(parents=True, exist_ok=True)
     run = Run(card, frames.train, args, folder, identity, checkpoint, call.workers, call.pace)
     record_start(run, call.data, overrides)
-    network = _initial_network(card, call)
     examination = _examination(run, network, frames)
     train(run, TaskLoss(network), f"fine-tuning, seed {seed}", examination)
     if run.stops_early:
         return None
     exported = exported_card(call.original, card, call.data, overrides, call.given)
-    return _export(run, network, examination, exported, call.command(None if call.seeds is None else [seed]))
+    commands = call.command(None if call.seeds is None else [seed]), _evaluate_command(call, frames, [folder / BEST])
+    return _export(run, network, examination, exported, *commands)
 
 
 def _refuse_other_runs(call: _Call, frames: TaskFrames, args: TrainingArguments) -> None:
@@ -280,14 +284,20 @@ def _examination(run: Run, network: TaskNetwork, frames: TaskFrames) -> Examinat
     return Examination(network, evaluation, frames.protocol, frames.scored, steps, run.output)
 
 
-def _export(run: Run, network: TaskNetwork, examination: Examination, card: Card, command: str) -> Trained:
+def _export(
+    run: Run, network: TaskNetwork, examination: Examination, card: Card, command: str, command_of_best: str
+) -> Trained:
     """Writes final/ and best/, each with its number in its card; the network ends with the weights of the best."""
     final, best = examination.found[-1], examination.best
     assert best is not None, "step 0 is always evaluated"
     if run.args.process_index == 0:
         save_pretrained_folder(network, _with_number(card, examination, final, command), run.output / FINAL)
         network.load_state_dict(examination.best_weights)
-        save_pretrained_folder(network, _with_number(card, examination, best, command), run.output / BEST)
+        chosen = f"Weights of step {best.step}, chosen on the frames that are scored: their number is too good."
+        card_of_best = replace(card, departures=(*card.departures, chosen))
+        save_pretrained_folder(
+            network, _with_number(card_of_best, examination, best, command_of_best), run.output / BEST
+        )
         write_curve(run_curve(run.output), run.output / CURVE)
     return Trained(card.train.seed, run.output / FINAL, card, final, best)
 
@@ -327,16 +337,16 @@ def _finish(call: _Call, frames: TaskFrames, trained: Sequence[Trained], device:
         evaluation = call.card.evaluation
         assert evaluation is not None
         print(f"\n{result}\n\n{table(trained, evaluation)}\n\nwritten: {call.output / RESULT}")
-        print(f"next: {_pictures_command(call, frames, trained)}", flush=True)
+        command = _evaluate_command(call, frames, [run.folder for run in trained], call.output / "evaluation")
+        print(f"next: {command}", flush=True)
     return result
 
 
-def _pictures_command(call: _Call, frames: TaskFrames, trained: Sequence[Trained]) -> str:
-    """What scores all seeds again and writes a page of pictures, tables and curves."""
-    folders = [str(run.folder) for run in trained]
+def _evaluate_command(call: _Call, frames: TaskFrames, folders: Sequence[Path], output: Path | None = None) -> str:
+    """What scores models again; with an output, it writes a page of pictures, tables and curves."""
     data = frames.scored.name if call.data is None else call.data
-    asked = ["--protocol", frames.protocol.name, "--data", data, "--output", str(call.output / "evaluation")]
-    return shlex.join(["rgbd3d", "evaluate", *folders, *asked])
+    asked = ["--protocol", frames.protocol.name, "--data", data, *([] if output is None else ["--output", str(output)])]
+    return shlex.join(["rgbd3d", "evaluate", *map(str, folders), *asked])
 
 
 def table(trained: Sequence[Trained], evaluation: Evaluation) -> str:

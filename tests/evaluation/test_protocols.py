@@ -149,8 +149,13 @@ def test_a_plain_word_is_a_card_and_never_a_folder(name, tmp_path, monkeypatch):
         find_card("final")
     with pytest.raises(registry.UnknownModelError, match=r"there is no folder '\./elsewhere/final'"):
         find_card("./elsewhere/final")
-    with pytest.raises(registry.UnknownModelError, match=r"there is no card\.yaml in \."):
-        find_card("./")
+    (tmp_path / "checkpoint-2").mkdir()
+    for run in ("./", "./checkpoint-2"):
+        with pytest.raises(registry.UnknownModelError, match=r"there is no card\.yaml in .*; did you mean .*final"):
+            find_card(run)
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    with pytest.raises(registry.UnknownModelError, match=r"name a card, or a folder that `pretrain` or `pull` wrote"):
+        find_card("./empty/below")
 
 
 def test_a_hub_id_is_pulled(tmp_path, monkeypatch):

@@ -115,6 +115,11 @@ def test_a_file_that_is_no_result_is_refused(content, tmp_path):
         Result.load(path)
 
 
+def test_a_folder_is_no_result(tmp_path):
+    with pytest.raises(ResultError, match=r"is a folder; name the result file in it, such as .*result\.json"):
+        Result.load(tmp_path)
+
+
 def test_a_file_that_is_cut_off_is_refused(tmp_path):
     path = tmp_path / "result.json"
     result(1.0, 2.0).save(path)

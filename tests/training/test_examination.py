@@ -98,6 +98,10 @@ def test_frames_without_truth_are_named(source, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(exam, "_score", exam.protocol.meter)
     with pytest.raises(ValueError, match=rf"{exam.protocol.name} on .*frames: no valid depth was evaluated"):
         exam.examine(0)
+    with pytest.raises(
+        ValueError, match=r"^after step 7: .*no valid depth.*; if the network has diverged, lower train"
+    ):
+        exam.examine(7)
 
 
 @pytest.mark.parametrize("metric", ["rmse", "delta1"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,26 @@ def test_data_instead_of_rendered_frames_have_unknown_terms():
     card = exported_card(RENDERED, RENDERED, "/my/frames")
     assert card.title == f"{RENDERED.name}, trained on other data"
     assert (card.license.weights, card.license.data) == (NOT_STATED, NOT_STATED)
-    assert card.departures == ("Small.", "Trained on /my/frames instead of the rendered frames.")
+    assert card.departures == ("Small.", "Trained on /my/frames instead of the frames that the recipe renders.")
+    assert (card.data.source, card.data.render) == ("frames", None), "training it again asks for them"
     assert exported_card(BROUGHT, BROUGHT, "/my/copy").license == BROUGHT.license
     assert exported_card(card, card, "/my/frames") == card, "nothing is said twice"
+
+
+def test_given_frames_are_named_by_what_they_are(tmp_path: Path):
+    rooms, nyu = tmp_path / "rooms", tmp_path / "nyu"
+    for folder, name, settings in (
+        (rooms, "train-manifest.json", {"renderer": 1}),
+        (nyu, "manifest.json", {"data_set": "nyuv2"}),
+    ):
+        folder.mkdir()
+        (folder / name).write_text(json.dumps({"settings": settings}))
+    rendered = exported_card(RENDERED, RENDERED, str(rooms))
+    assert rendered.license == RENDERED.license
+    assert rendered.departures[-1] == "Trained on rooms instead of the frames that the recipe renders.", "no local path"
+    given = exported_card(RENDERED, RENDERED, str(nyu))
+    assert (given.data.source, given.data.render) == ("nyuv2", None)
+    assert given.license.data == NOT_STATED
 
 
 def test_overrides_that_name_other_data_have_unknown_terms():

@@ -91,7 +91,14 @@ def test_numbers_are_those_of_the_exported_models(run: Path, data: Path):
         (measured,) = load_card(run / folder / "card.yaml").measured
         assert (measured.protocol, measured.metric) == (tiny_task.DEPTH_PROTOCOL, "abs_rel")
         assert (measured.mean, measured.seeds) == (metrics["abs_rel"], 1)
-        assert measured.command == f"rgbd3d finetune {DEPTH.name} --data {data} --output {run}"
+    assert load_card(run / "final" / "card.yaml").measured[0].command == (
+        f"rgbd3d finetune {DEPTH.name} --data {data} --output {run}"
+    )
+    chosen = load_card(run / "best" / "card.yaml")
+    assert chosen.measured[0].command == (
+        f"rgbd3d evaluate {run / 'best'} --protocol {tiny_task.DEPTH_PROTOCOL} --data {data}"
+    )
+    assert "chosen on the frames that are scored: their number is too good" in chosen.departures[-1]
 
 
 def test_learns_with_a_transform_and_a_frozen_backbone(data: Path, tmp_path: Path):
@@ -317,11 +324,13 @@ def test_wrong_calls_leave_nothing_behind(data: Path, tmp_path: Path):
     assert not output.exists()
 
 
-def test_an_init_without_weights_is_never_a_random_start(data: Path, tmp_path: Path):
+def test_an_init_without_weights_is_never_a_random_start(tmp_path: Path):
+    output, unread = tmp_path / "run", str(tmp_path / "nowhere")
     with pytest.raises(NoWeightsError, match=r"mae-vitb-imagenet has no weights yet.*init=null"):
-        finetune(dataclasses.replace(DEPTH, init="mae-vitb-imagenet"), str(data), tmp_path, device="cpu")
+        finetune(dataclasses.replace(DEPTH, init="mae-vitb-imagenet"), unread, output, device="cpu")
     with pytest.raises(NoWeightsError, match="mae-vitb-imagenet has no weights yet"):
-        finetune(DEPTH, str(data), tmp_path, start="mae-vitb-imagenet", device="cpu")
+        finetune(DEPTH, unread, output, start="mae-vitb-imagenet", device="cpu")
+    assert not output.exists()
 
 
 def test_starts_from_a_given_backbone(run: Path, data: Path, tmp_path: Path):

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from rgbd3d.data.codec import DataError, MissingDataError
-from rgbd3d.data.readers.optional import need
+from rgbd3d.optional import need
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mkv", ".mov", ".mp4", ".webm"})
 MAX_PIXELS = 2**24
@@ -118,7 +118,7 @@ def read_clips(
         stretches: What clips are cut from, in order and without overlap; no clip reaches from one into the next.
 
     Raises:
-        ImportError: PyAV is not installed.
+        MissingLibraryError: PyAV is not installed.
         DataError: Not a readable video, one that ends before a stretch does, or damage that makes the rest of it
             unreadable; names the file and the last frame that was read.
     """
@@ -158,7 +158,7 @@ def _windows(pictures: Iterator[_Picture], clip_frames: int, stride: int) -> Ite
 
 
 def _to_rgb(picture: _Picture, path: Path) -> Tensor:
-    av = need("av", "videos")
+    av = need("av", "reading videos", "readers")
     frame = picture.frame
     try:
         # Left alone, PyAV takes every video for one of limited range.
@@ -174,7 +174,7 @@ def _to_rgb(picture: _Picture, path: Path) -> Tensor:
 
 def _decode(path: Path) -> Iterator[_Picture]:
     """All pictures of a video, one at a time."""
-    av = need("av", "videos")
+    av = need("av", "reading videos", "readers")
     if not path.is_file():
         raise MissingDataError(f"{path}: no such file")
     limits = {"max_pixels": str(MAX_PIXELS), "codec_whitelist": ",".join(_DECODERS)}

@@ -28,8 +28,8 @@ from huggingface_hub.errors import HTTPError
 
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.readers.base import LazyRow, Options, Reader, Row, Unit
-from rgbd3d.data.readers.optional import need
 from rgbd3d.data.readers.pictures import UNIT_ROWS, as_stored
+from rgbd3d.optional import need
 
 SPLITS = {
     "train": "train",
@@ -73,7 +73,7 @@ class HubImagesReader(Reader):
         """Rows of a shard."""
         stream = self._splits[unit.source]
         image, label = _columns(stream.features, str(self.raw))
-        as_file = need("datasets", "from the Hub").Image(decode=False)
+        as_file = need("datasets", "reading from the Hub", "readers").Image(decode=False)
         try:
             shard = stream.select_columns([image] + [label] * (label is not None)).cast_column(image, as_file)
             for index, row in enumerate(shard.shard(stream.num_shards, unit.start)):
@@ -95,7 +95,7 @@ class HubImagesReader(Reader):
     def _open(self) -> Mapping[str, Any]:
         """Streams by the name of their split."""
         repo, commit, config = self._address
-        datasets = need("datasets", "from the Hub")
+        datasets = need("datasets", "reading from the Hub", "readers")
         try:
             splits = datasets.load_dataset(repo, config, revision=commit, streaming=True)
         except _TROUBLE as error:
@@ -115,7 +115,7 @@ class HubImagesReader(Reader):
 
 def _columns(features: Mapping[str, Any] | None, where: str) -> tuple[str, str | None]:
     """Names of the columns of pictures and of classes."""
-    datasets = need("datasets", "from the Hub")
+    datasets = need("datasets", "reading from the Hub", "readers")
 
     def only(kind: type, usual: str) -> str | None:
         names = [name for name, feature in (features or {}).items() if isinstance(feature, kind)]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.readers.bounded import inflate, read_file
-from rgbd3d.data.readers.optional import need
+from rgbd3d.optional import need
 
 MAX_BYTES = 512 * 2**20
 """Memory that the wanted variables of a file may take."""
@@ -57,9 +57,9 @@ def load_mat(path: Path, names: Collection[str]) -> dict[str, Any]:
     Raises:
         DataError: Unreadable, of version 7.3 or 4, damaged, larger than `MAX_BYTES` in memory, a missing variable, or
             one that holds functions, objects or sparse matrices.
-        ImportError: SciPy is missing.
+        MissingLibraryError: SciPy is missing.
     """
-    scipy_io = need("scipy.io", "MATLAB files")
+    scipy_io = need("scipy.io", "reading MATLAB files", "readers")
     data = read_file(path)
     plain = _without_compression(data, names, str(path))
     try:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from rgbd3d.data.codec import DataError, MissingDataError
 from rgbd3d.data.readers.hdf5_rows import Rows, hdf5_errors
-from rgbd3d.data.readers.optional import need
+from rgbd3d.optional import need
 
 _LONGEST_TEXT = 4096
 _CHUNK_ITEMS = 2**20
@@ -34,12 +34,12 @@ class MatFile73:
 
     Raises:
         DataError: Missing, or not a file of version 7.3.
-        ImportError: h5py is missing.
+        MissingLibraryError: h5py is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._h5py = need("h5py", "MATLAB 7.3 files")
+        self._h5py = need("h5py", "reading MATLAB 7.3 files", "readers")
         if not path.is_file():
             raise MissingDataError(f"{path}: no such file")
         with hdf5_errors(f"{path}, which should be of MATLAB 7.3"):

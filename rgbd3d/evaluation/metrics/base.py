@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
@@ -40,15 +39,3 @@ def check_mergeable(own: Any, others: Any) -> None:
     """Refuses to add up numbers that were counted in different ways."""
     if own != others:
         raise ValueError(f"meters with different settings cannot be merged: {own} and {others}")
-
-
-def need(module: str, purpose: str) -> Any:
-    """Imports a library that only some metrics need.
-
-    Raises:
-        ImportError: It is not installed; says how to get it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{purpose} needs {module.partition('.')[0]}: pip install 'rgbd3d[eval]'") from error

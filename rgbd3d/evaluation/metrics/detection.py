@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rgbd3d.evaluation.metrics.base import Meter, check_mergeable, need
+from rgbd3d.evaluation.metrics.base import Meter, check_mergeable
+from rgbd3d.optional import need
 
 Kind = Literal["box", "mask"]
 Frame = Mapping[str, Tensor]
@@ -89,7 +90,7 @@ class InstanceMeter(Meter):
         """box_ap, box_ap50, box_ap75 and the same of masks, in percent, over the classes that occur.
 
         Raises:
-            ValueError: No frame has an object.
+            ValueError: No frame has an object that counts: none at all, or crowds only.
         """
         results = {}
         for kind in self.kinds:
@@ -153,7 +154,7 @@ class InstanceMeter(Meter):
             for label, box in zip(objects["labels"].tolist(), boxes, strict=True)
         ]
         if "mask" in self.kinds and records:
-            coder = need("faster_coco_eval.core.mask", _PURPOSE)
+            coder = need("faster_coco_eval.core.mask", _PURPOSE, "eval")
             pixels = (objects["masks"].flatten(0, -3) > _IN_MASK).to(torch.uint8).cpu().numpy()
             codes = coder.encode(np.asfortranarray(pixels.transpose(1, 2, 0)))
             for record, code, area in zip(records, codes, coder.area(codes), strict=True):
@@ -172,10 +173,11 @@ class InstanceMeter(Meter):
         return self._evaluated[kind]
 
     def _evaluate(self, kind: Kind) -> Any:
-        library = need("faster_coco_eval", _PURPOSE)
+        library = need("faster_coco_eval", _PURPOSE, "eval")
         annotations = _numbered(truth for truth, _ in self.frames)
-        if not annotations:
-            raise ValueError(f"no object of the {len(self.classes)} classes was in any of {len(self.frames)} frames")
+        if all(annotation.get("iscrowd") for annotation in annotations):
+            frames = f"{len(self.frames)} frames"
+            raise ValueError(f"no object of the {len(self.classes)} classes, or crowds alone, in any of {frames}")
         dataset = {
             "images": [{"id": number, **_UNUSED_SIZE} for number in range(1, len(self.frames) + 1)],
             "categories": [{"id": number, "name": name} for number, name in enumerate(self.classes, 1)],

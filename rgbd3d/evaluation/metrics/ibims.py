@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rgbd3d.evaluation.metrics.base import Meter, check_mergeable, need
+from rgbd3d.evaluation.metrics.base import Meter, check_mergeable
 from rgbd3d.evaluation.metrics.depth import METRICS, errors, pixel_sums
 from rgbd3d.geometry import unproject
+from rgbd3d.optional import need
 
 COLUMNS = ("depth", "depth_edges", "planes", "plane_normals", "intrinsics")
 """What `IbimsMeter` needs of a frame."""
@@ -144,8 +145,8 @@ def _directed_errors(prediction: Tensor, depth: Tensor) -> tuple[float, float, f
 
 def _boundary_errors(prediction: Array, edges: Array, version: Boundaries) -> tuple[float, float]:
     """Accuracy and completeness in pixels; `edges` is bool (H, W), not empty."""
-    feature = need("skimage.feature", "the depth boundary error")
-    ndimage = need("scipy.ndimage", "the depth boundary error")
+    feature = need("skimage.feature", "the depth boundary error", "eval")
+    ndimage = need("scipy.ndimage", "the depth boundary error", "eval")
     scaled = prediction.astype(np.float32)
     scaled -= scaled.min()
     scaled /= max(scaled.max(), np.finfo(np.float32).tiny)  # of flat depth, which has no edges

@@ -161,5 +161,6 @@ def test_labels_count_from_one():
 def test_no_object_at_all_is_an_error():
     meter = InstanceMeter(["chair"])
     meter.update(objects(A, scores=[0.9]), objects())
-    with pytest.raises(ValueError, match="no object of the 1 classes was in any of 1 frames"):
+    meter.update(objects(A, scores=[0.9]), objects(A, crowd=[True]))
+    with pytest.raises(ValueError, match="no object of the 1 classes, or crowds alone, in any of 2 frames"):
         meter.compute()

@@ -109,6 +109,15 @@ def test_edges_that_are_off_by_some_pixels(version):
     assert result["dbe_comp"] == pytest.approx(result["dbe_acc"], abs=0.3)  # the ends of the edge are not found
 
 
+def test_a_weak_step_is_an_edge_for_the_lower_thresholds_only():
+    prediction, truth = edge_case(0)
+    prediction[:, :, 160:320] = 2.2  # a tenth of the range
+    truth["depth_edges"][:] = 0
+    truth["depth_edges"][:, 160] = 1
+    assert computed(prediction, truth, V09)["dbe_acc"] < 1
+    assert computed(prediction, truth, TRUNCATED)["dbe_acc"] == 10, "no edge near"
+
+
 def test_completeness_far_from_any_prediction():
     prediction, truth = edge_case(0)
     truth["depth_edges"][:, 520] = 1  # a second true edge, 200 pixels from the predicted one
