@@ -150,12 +150,17 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / WORK).is_dir() and not (folder / MANIFEST).is_file()
 
 
-def data_set_of(folder: Path) -> str | None:
-    """Name in the catalogue of the data set that was prepared or rendered in a folder; None for any other folder.
+def data_set_of(spec: str | Path) -> str | None:
+    """Name in the catalogue of the data set that was prepared or rendered in a folder; None for anything else.
+
+    Args:
+        spec: The folder, or a file in it.
 
     Raises:
         DataError: The manifest cannot be read.
     """
+    path = Path(spec).expanduser()
+    folder = path.parent if path.is_file() else path
     try:
         if (folder / MANIFEST).is_file():
             return str(read_json(folder / MANIFEST)["settings"]["data_set"])

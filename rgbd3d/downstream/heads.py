@@ -114,9 +114,9 @@ def require_plain(head: str, levels: Sequence[Level]) -> None:
     """
     if is_pyramid(levels):
         strides = ", ".join(str(level.stride) for level in levels)
-        instead = (
-            "take one" if head == "mask-rcnn" else "heads linear, attentive, convnext, mim-depth, dpt and upernet fit"
-        )
+        instead = "heads linear, attentive, convnext, mim-depth, dpt and upernet fit it"
+        if head == "mask-rcnn":
+            instead = "take such a transformer"  # no other head finds objects
         raise ValueError(
             f"head {head} works on the one map of a plain vision transformer, but the backbone has maps at strides "
             f"{strides}; {instead}"

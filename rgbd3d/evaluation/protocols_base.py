@@ -65,11 +65,10 @@ class Frames:
             raise ValueError(f"{self._expected}, not for {split}")
         if self.data_set == OWN:
             return
-        path = Path(spec).expanduser()
-        found = data_set_of(path.parent if path.is_file() else path)
+        found = data_set_of(spec)
         if found not in (None, self.data_set):
             raise ValueError(f"{self._expected}; {spec} holds {found}")
-        if self.data_set == RENDERED and found is None and path.exists():
+        if self.data_set == RENDERED and found is None and Path(spec).expanduser().exists():
             raise ValueError(
                 f"{self._expected}, which `rgbd3d data render --split {self.split}` writes; {spec} was not rendered: "
                 "protocols that begin with frames- score frames of your own"

@@ -18,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from rgbd3d.cards import Evaluation
 from rgbd3d.data.base import Source
+from rgbd3d.data.codec import DataError
 from rgbd3d.downstream.network import TaskNetwork
 from rgbd3d.evaluation.metrics import Meter
 from rgbd3d.evaluation.metrics.names import name_of
@@ -108,7 +109,7 @@ class Examination(TrainerCallback):
         try:
             metrics = results(self.protocol, self._source, self._score())
         except ValueError as error:
-            if step == 0:
+            if step == 0 or isinstance(error, DataError):
                 raise
             hint = "if the network has diverged, lower train.optimizer.lr"
             raise ValueError(f"after step {step}: {error}; {hint}") from error

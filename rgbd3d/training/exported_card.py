@@ -76,9 +76,8 @@ def _of_given_frames(card: Card, data: str) -> Card:
     Only of frames that this package rendered are the terms known. With others the card renders none any more, so that
     training it again asks for them.
     """
-    folder = Path(data).expanduser()
-    found = data_set_of(folder) if folder.is_dir() else None
-    name = folder.name if folder.exists() else data
+    found, path = data_set_of(data), Path(data).expanduser()
+    name = path.name if path.exists() else data  # a local path helps nobody else
     card = _departing(card, f"Trained on {name} instead of the frames that the recipe renders.")
     card = replace(card, title=_OTHER_DATA.format(card.name))
     if found == RENDERED:

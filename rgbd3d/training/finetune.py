@@ -123,7 +123,7 @@ def finetune(
     takes_decoder = isinstance(getattr(card.objective, "head", None), PretrainedDecoder)
     loaded = None if start is None else open_start(start, with_decoder=takes_decoder)
     if loaded is None:
-        initial_weights(card)  # so are weights that are not there
+        initial_weights(card)  # missing ones are told before any frame is read
     call = _Call(
         original=original,
         card=card,

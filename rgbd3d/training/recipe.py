@@ -13,6 +13,7 @@ import torch
 from transformers import TrainingArguments
 
 from rgbd3d.cards import Card, Train
+from rgbd3d.evaluation.device import find_device
 from rgbd3d.strict_yaml import plain
 from rgbd3d.training.resume import Identity
 
@@ -120,9 +121,7 @@ def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -
     Data loading, optimiser and schedule are built from the card by `RecipeTrainer`, not from these arguments, and
     `max_steps` is left to the caller, who knows the data.
     """
-    use_cpu = device == "cpu" or not torch.cuda.is_available()
-    if device == "cuda" and use_cpu:
-        raise ValueError("there is no CUDA device here; use device cpu or auto")
+    use_cpu = find_device(device) == "cpu"
     if train.precision == "bf16" and use_cpu and torch.backends.cpu.get_cpu_capability() in _NO_FAST_BF16:
         _log.warning("this CPU emulates bf16, ten times slower than fp32; stop and add `--set train.precision=fp32`")
     arguments = TrainingArguments(

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from rgbd3d.cards import Evaluation
+from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
 from rgbd3d.evaluation.protocols_scored import find_scored
 from rgbd3d.training.examination import EVALUATIONS, Examination
@@ -101,6 +102,16 @@ def test_frames_without_truth_are_named(source, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(
         ValueError, match=r"^after step 7: .*no valid depth.*; if the network has diverged, lower train"
     ):
+        exam.examine(7)
+
+
+def test_a_damaged_frame_is_no_divergence(source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def damaged() -> None:
+        raise DataError("frame 3 is damaged")
+
+    exam = examination(source, tmp_path)
+    monkeypatch.setattr(exam, "_score", damaged)
+    with pytest.raises(DataError, match=r"^frame 3 is damaged$"):
         exam.examine(7)
 
 

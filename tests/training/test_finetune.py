@@ -91,13 +91,10 @@ def test_numbers_are_those_of_the_exported_models(run: Path, data: Path):
         (measured,) = load_card(run / folder / "card.yaml").measured
         assert (measured.protocol, measured.metric) == (tiny_task.DEPTH_PROTOCOL, "abs_rel")
         assert (measured.mean, measured.seeds) == (metrics["abs_rel"], 1)
-    assert load_card(run / "final" / "card.yaml").measured[0].command == (
-        f"rgbd3d finetune {DEPTH.name} --data {data} --output {run}"
-    )
-    chosen = load_card(run / "best" / "card.yaml")
-    assert chosen.measured[0].command == (
-        f"rgbd3d evaluate {run / 'best'} --protocol {tiny_task.DEPTH_PROTOCOL} --data {data}"
-    )
+    last, chosen = (load_card(run / folder / "card.yaml") for folder in ("final", "best"))
+    assert last.measured[0].command == f"rgbd3d finetune {DEPTH.name} --data {data} --output {run}"
+    scored = f"rgbd3d evaluate {run / 'best'} --protocol {tiny_task.DEPTH_PROTOCOL} --data {data}"
+    assert chosen.measured[0].command == scored
     assert "chosen on the frames that are scored: their number is too good" in chosen.departures[-1]
 
 
