@@ -13,7 +13,7 @@ PACKAGE = REPOSITORY / "rgbd3d"
 
 # Layers of the science, lowest first: what a unit may import beside itself and the units that import nothing of ours.
 CARDS = {"cards", "card_sections", "objectives", "optimization", "tasks"}
-NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code", "optional"} | CARDS
+NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code", "optional", "precision"} | CARDS
 BELOW_BACKBONES = NOUNS | {"geometry", "masking", "losses"}
 BELOW_METHODS = BELOW_BACKBONES | {"backbones", "heads"}
 ZOO = {"registry", "card_index", "card_weights", "zoo", "model_card"}
@@ -32,6 +32,7 @@ ALLOWED = {
     "strict_yaml": set(),
     "foreign_code": set(),
     "optional": set(),
+    "precision": set(),
     "objectives": {"strict_yaml"},
     "optimization": {"strict_yaml"},
     "tasks": {"strict_yaml", "objectives"},

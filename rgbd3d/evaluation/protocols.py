@@ -35,8 +35,12 @@ NYU_FRAMES = frames(NYUV2_TRAIN_HELD_OUT, ("image", "depth", "semantic"), "nyu40
 """Those up to `first` are trained on, the others scored. A room's frames follow each other, so these show other rooms;
 only the room of the last frame trained on (1197) is seen again, in the first one scored (1198)."""
 NYU_SCORED = 120
-EPOCHS = {"finetune": FineTuning().epochs, "finetune-long": 40, "finetune-80": 80}
-"""Of nyuv2-train795/NAME. Random initialisation gains by more than 8 and by more than 40 epochs: docs/results.md."""
+FINE_TUNINGS = {
+    "finetune": FineTuning(),
+    "finetune-long": FineTuning(epochs=40),
+    "finetune-80": FineTuning(epochs=80, precision="bf16"),
+}
+"""Of nyuv2-train795/NAME. Random initialisation gains by more than 8 epochs: docs/results.md."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,10 @@ def find_card(name: str) -> Card:
     return card
 
 
+def _length(config: FineTuning) -> str:
+    return f"{config.epochs} epochs" + (" in bf16" if config.precision == "bf16" else "")
+
+
 _TRANSFER = (
     TransferProtocol(
         "nyuv2-train795/probe",
@@ -147,12 +155,12 @@ _TRANSFER = (
     *(
         TransferProtocol(
             f"nyuv2-train795/{name}",
-            f"Joint fine-tuning for semantic classes (40) and depth, {epochs} epochs on the first 675 labelled NYUv2 "
+            f"Joint fine-tuning for semantic classes (40) and depth, {_length(config)} on the first 675 labelled NYUv2 "
             "training frames, scored on the last 120 (other rooms but one).",
-            _nyu_transfer(partial(fine_tune, config=FineTuning(epochs=epochs))),
+            _nyu_transfer(partial(fine_tune, config=config)),
             scored=NYU_SCORED,
         )
-        for name, epochs in EPOCHS.items()
+        for name, config in FINE_TUNINGS.items()
     ),
     TransferProtocol(
         "rgbd/pretext",

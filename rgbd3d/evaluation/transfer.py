@@ -6,6 +6,7 @@ from the seed, so a result can be repeated.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,8 +24,11 @@ from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 from rgbd3d.heads.dense import DenseHead
 from rgbd3d.heads.linear import LinearHead
 from rgbd3d.heads.upsample import upsample
+from rgbd3d.precision import Precision, emulates_bf16, forward_in
 from rgbd3d.seeding import generator
 from rgbd3d.types import IGNORE_LABEL
+
+_log = logging.getLogger(__name__)
 
 TYPICAL_LOG_DEPTH = 0.9
 """Start value of the log-depth output: exp(0.9) = 2.5 m, the middle of a room."""
@@ -43,6 +47,7 @@ class FineTuning:
         warmup_epochs: Linear warm-up before half a cosine to zero.
         depth_weight: Weight of the L1 loss of log depth beside the cross-entropy.
         color_jitter: Largest relative change of brightness and contrast, drawn per frame.
+        precision: Of the training's forward passes; frames are scored in fp32.
     """
 
     epochs: int = 8
@@ -53,6 +58,7 @@ class FineTuning:
     warmup_epochs: int = 2
     depth_weight: float = 2.0
     color_jitter: float = 0.3
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,8 @@ def fine_tune(
     Returns:
         The metrics of `SemanticMeter` and `DepthMeter` at the resolution of the truth.
     """
+    if config.precision == "bf16" and emulates_bf16():
+        _log.warning("this CPU emulates bf16, ten times slower than fp32")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = DensePredictor(backbone, classes)
@@ -127,7 +135,8 @@ def fine_tune(
         order = torch.randperm(len(train), generator=draws)
         for batch in train.batches(config.batch_size, order):
             image, batch = _augment(batch, config.color_jitter, draws)
-            prediction = model(image)
+            with forward_in(config.precision, "cpu"):
+                prediction = model(image)
             loss = _joint_loss(prediction, batch, config.depth_weight)
             optimizer.zero_grad()
             loss.backward()

@@ -9,25 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from transformers import TrainingArguments
 
 from rgbd3d.cards import Card, Train
 from rgbd3d.evaluation.device import find_device
+from rgbd3d.precision import emulates_bf16
 from rgbd3d.strict_yaml import plain
 from rgbd3d.training.resume import Identity
 
 _log = logging.getLogger(__name__)
-_NO_FAST_BF16 = ("DEFAULT", "NO AVX", "AVX2")  # torch's names; AVX-512 and later have it
 
 RECIPE = ("method", "task", "backbone", "init", "objective", "data", "train", "evaluation")
 """Sections of a card that decide about the weights."""
 
-_YOUNGER: dict[str, dict[str, Any]] = {
+_YOUNGER: dict[str, Any] = {
     "data": {"frames": None, "label_share": 1.0, "transform": None},
     "train": {"layer_decay": 1.0},
 }
 """Fields that the cards of the first runs did not have, and what was always done then."""
+_YOUNGEST: dict[str, Any] = {
+    "data": {"render": {"rooms": "compact"}, "augment": {"scale_depth": False}},
+    "evaluation": {"render": {"rooms": "compact"}},
+}
+"""The same of the first fine-tuned cards too."""
 
 Device = Literal["auto", "cpu", "cuda"]
 _DISTRIBUTED_TIMEOUT_S = 4 * 3600  # the other processes wait while one renders or downloads
@@ -104,15 +108,22 @@ def run_identity(card: Card, data_digest: str, start_digest: str | None, process
         start_digest: Of the weights it starts from, if they are neither random nor those of the card's `init`.
         processes: Number of training processes; each draws for itself.
     """
-    recipe = {key: plain(getattr(card, key)) for key in RECIPE}
+    recipe = _without({key: plain(getattr(card, key)) for key in RECIPE}, _YOUNGEST)
     if card.task is None:  # so that runs that were started before there were tasks can be continued
-        recipe = {key: _without_younger(key, recipe[key]) for key in RECIPE if key not in ("task", "evaluation")}
+        recipe = _without({key: recipe[key] for key in RECIPE if key not in ("task", "evaluation")}, _YOUNGER)
     return {**recipe, "data_digest": data_digest, "start_digest": start_digest, "processes": processes}
 
 
-def _without_younger(section: str, values: Any) -> Any:
-    younger = _YOUNGER.get(section, {})
-    return {k: v for k, v in values.items() if k not in younger or v != younger[k]} if younger else values
+def _without(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A copy without the entries that have their default; nested like the defaults."""
+    kept = {}
+    for key, value in values.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            kept[key] = _without(value, default)
+        elif key not in defaults or value != default:
+            kept[key] = value
+    return kept
 
 
 def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -> TrainingArguments:
@@ -122,7 +133,7 @@ def training_arguments(train: Train, output: Path, pace: Pace, device: Device) -
     `max_steps` is left to the caller, who knows the data.
     """
     use_cpu = find_device(device) == "cpu"
-    if train.precision == "bf16" and use_cpu and torch.backends.cpu.get_cpu_capability() in _NO_FAST_BF16:
+    if train.precision == "bf16" and use_cpu and emulates_bf16():
         _log.warning("this CPU emulates bf16, ten times slower than fp32; stop and add `--set train.precision=fp32`")
     arguments = TrainingArguments(
         output_dir=str(output),

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from rgbd3d.cards import Card
 from rgbd3d.data.base import Source
 from rgbd3d.methods import MAE, Mask3D
+from rgbd3d.precision import quick_attention
 from rgbd3d.seeding import generator
 from rgbd3d.training.batches import Batch, TrainBatches
 from rgbd3d.training.examination import Examination
@@ -108,7 +109,8 @@ class RecipeTrainer(Trainer):
         """
         step, micro = divmod(inputs["number"], self._card.train.accumulate)
         draws = generator(_DRAWS, self._card.train.seed, step, micro, self.args.process_index)
-        output: LossOutput = model(**{name: inputs[name] for name in self._learner.inputs}, generator=draws)
+        with quick_attention(self._card.train.precision, self.args.device.type):
+            output: LossOutput = model(**{name: inputs[name] for name in self._learner.inputs}, generator=draws)
         self._guard.check_loss(step, {"loss": output.loss.detach(), **output.losses}, inputs)
         self._count(output.losses)
         return (output.loss, output) if return_outputs else output.loss

@@ -51,7 +51,8 @@ def test_metric_models_give_what_the_pipeline_gives(metric: Path, images: Tensor
     assert depth.shape == (3, 1, 48, 64)
     assert depth.dtype == torch.float32
     assert expected.std() > 1e-3
-    torch.testing.assert_close(depth[:, 0], expected, atol=1e-5, rtol=1e-5)
+    # The pipeline sees one picture at a time: how differently that is rounded depends on the CPU.
+    torch.testing.assert_close(depth[:, 0], expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("build", [glpn, zoe_depth])

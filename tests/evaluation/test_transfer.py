@@ -94,3 +94,28 @@ def test_frames_without_any_label_or_depth_do_not_break_training():
     train.semantic[:8] = 255
     result = fine_tune(backbone(), train, frames(4, 1), CLASSES, 0, FineTuning(epochs=1, batch_size=4))
     assert all(torch.isfinite(torch.tensor(v)) for v in result.values())
+
+
+def test_bf16_changes_little_and_only_the_training(monkeypatch):
+    score, scored_in = transfer._score, set()
+
+    def watched(model, test, classes):
+        scored_in.add(model(test.normalized()).dtype)
+        return score(model, test, classes)
+
+    monkeypatch.setattr(transfer, "_score", watched)
+    train, test = frames(48, 0), frames(8, 1)
+    model = backbone()
+    exact = fine_tune(backbone(), train, test, CLASSES, 0, FineTuning(epochs=4, batch_size=8))
+    rounded = fine_tune(model, train, test, CLASSES, 0, FineTuning(epochs=4, batch_size=8, precision="bf16"))
+    assert scored_in == {torch.float32}
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert rounded != exact
+    assert rounded["rmse"] == pytest.approx(exact["rmse"], rel=0.05)
+
+
+@pytest.mark.parametrize(("precision", "told"), [("bf16", True), ("fp32", False)])
+def test_slow_bf16_is_told(precision, told, monkeypatch, caplog):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    fine_tune(backbone(), frames(4, 0), frames(4, 1), CLASSES, 0, FineTuning(epochs=1, precision=precision))
+    assert ("emulates bf16" in caplog.text) == told
