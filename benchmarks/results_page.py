@@ -30,11 +30,13 @@ DRAWN = ("delta1", "miou", "pixel_accuracy")
 RANDOM = "random initialisation"
 LONG = {
     RANDOM: "finetune-long.random.json",
-    "`mask3d-vitt-synthrooms`": "finetune-long.pretrained.json",
-    "`….semseg-synthrooms`": "finetune-long.semseg.json",
+    "`mask3d-vitt-synthrooms-5005`": "finetune-long.first-stage.json",
+    "then the labels of rendered rooms": "finetune-long.semseg.json",
 }
 STEPS, BATCH = (500, 1000, 2000, 3000, 4000), 64
-"""Of `mask3d-vitt-synthrooms`: weights that were kept on the way, and images in each step."""
+"""Of `mask3d-vitt-synthrooms-5005`: weights that were kept on the way, and images in each step."""
+SECOND_STAGE = 600
+"""Steps of `mask3d-vitt-synthrooms` after those."""
 
 
 def load(files: dict[str, str]) -> Comparison:
@@ -65,9 +67,10 @@ def _difference(first: Result, second: Result, metric: str) -> str:
 
 
 def curve() -> Comparison:
-    """The linear probe of weights from the beginning of pre-training to its end."""
+    """The linear probe of weights from the beginning of the first stage to the end of the second."""
     kept = {f"{step * BATCH:,}": f"probe.step{step}.json" for step in STEPS}
-    return load({"0": "probe.random.json"} | kept)
+    end = {f"{(STEPS[-1] + SECOND_STAGE) * BATCH:,}": "probe.pretrained.json"}
+    return load({"0": "probe.random.json"} | kept | end)
 
 
 def draw(comparison: Comparison) -> bytes:

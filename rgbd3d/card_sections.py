@@ -149,11 +149,13 @@ class Render:
         scenes: Number of rooms.
         frames_per_scene: Views per room.
         size: (height, width) of a frame in pixels.
+        rooms: As homes are, or deep: with long views now and then, as in NYUv2.
     """
 
     scenes: int
     frames_per_scene: int
     size: tuple[int, int]
+    rooms: Literal["compact", "deep"] = "compact"
 
     def __post_init__(self) -> None:
         for name in ("scenes", "frames_per_scene"):
@@ -167,6 +169,9 @@ class Augment:
 
     Attributes:
         crop_scale: (smallest, largest) area of the random resized crop as a fraction of the frame; (1, 1) only resizes.
+        scale_depth: Multiply the depth of a crop by the crop's side as a fraction of the frame's, as if the same camera
+            had come nearer: what is enlarged is near, and metres can be told from pictures. False leaves depth as it is
+            measured, with a focal length that varies.
         flip: Probability of a horizontal flip.
         color_jitter: Strength of brightness, contrast, saturation, gamma and channel-gain jitter; 0 turns it off.
         blur: Probability of a 3x3 box blur.
@@ -174,6 +179,7 @@ class Augment:
     """
 
     crop_scale: tuple[float, float] = (1.0, 1.0)
+    scale_depth: bool = False
     flip: float = 0.0
     color_jitter: float = 0.0
     blur: float = 0.0

@@ -53,7 +53,10 @@ def weight_files(card: Card, task: str | None) -> dict[str, Path]:
     whole = task == PRETRAINING
     rest = [file for file in (FULL_FILE, DECODER_FILE) if file in pins][:1]
     if whole and not rest:
-        raise NoWeightsError(f"only the backbone of {card.name} is published, not its whole pre-training model")
+        raise NoWeightsError(
+            f"only the backbone of {card.name} is published, not its whole pre-training model: train that with "
+            f"`rgbd3d pretrain {card.name}`"
+        )
     wanted = {file: pins[file] for file in [BACKBONE_FILE, *(rest if whole else [])]}
     if card.weights.status == "hub":
         from rgbd3d.hub import download

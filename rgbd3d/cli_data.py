@@ -28,6 +28,12 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--size", type=size, default=(240, 320), metavar="WxH", help="of a view (default: 320x240)")
     command.add_argument("--split", choices=["train", "val", "test"], default="train", help="no room is in two splits")
     command.add_argument(
+        "--rooms",
+        choices=["compact", "deep"],
+        default="compact",
+        help="deep: long views now and then (default: compact)",
+    )
+    command.add_argument(
         "--workers", type=positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
     )
     _add_prepare(commands)
@@ -76,7 +82,15 @@ def _data_list(options: argparse.Namespace) -> None:
 def _data_render(options: argparse.Namespace) -> None:
     from rgbd3d.data.synthrooms.write import write_dataset
 
-    write_dataset(options.out, options.split, options.scenes, options.frames, options.size, workers=options.workers)
+    write_dataset(
+        options.out,
+        options.split,
+        options.scenes,
+        options.frames,
+        options.size,
+        workers=options.workers,
+        rooms=options.rooms,
+    )
     print(f"\nnext: rgbd3d data inspect {shlex.quote(str(options.out))} --split {options.split}")
 
 

@@ -301,7 +301,7 @@ def _next_commands(folder: Path, card: Card, data: Frames) -> list[str]:
         f"rgbd3d verify {exported}",
         f"rgbd3d info {MODEL}",
         *evaluate,
-        f"# the recipe, untrained weights: {card.train.max_steps} steps of {card.train.batch_size} frames (hours)",
+        f"# the recipe, from {card.init or 'random weights'}: {card.train.max_steps} x {card.train.batch_size} frames",
         f"{data.recipe} --output runs/mine",
         f"rgbd3d push {exported} YOUR_NAME/my-mask3d",
     ]

@@ -65,7 +65,8 @@ class Mask3DObjective:
         normalize_target: Standardise each target patch over its valid pixels.
         normalize_output: Standardise each predicted patch too, the literal reading of §3.1.
         loss_on: Every patch ("all": dense depth, §3.1) or only those that neither encoder saw ("masked").
-        targets: What is reconstructed: depth (the paper), depth and rgb (Table 10), semantic (Table 11).
+        targets: What is reconstructed: depth (the paper), depth and rgb (Table 10), semantic (Table 11). Not in the
+            paper: log_depth, the logarithm of depth in metres, whose scale no standardised target asks for.
         semantic_classes: Number of classes of the semantic target.
         joint_mae: Add MAE's masked RGB loss in the same step (Table 16, "MAE + Mask3D").
     """
@@ -80,7 +81,7 @@ class Mask3DObjective:
     normalize_target: bool = True
     normalize_output: bool = False
     loss_on: Literal["all", "masked"] = "all"
-    targets: tuple[Literal["depth", "rgb", "semantic"], ...] = ("depth",)
+    targets: tuple[Literal["depth", "log_depth", "rgb", "semantic"], ...] = ("depth",)
     semantic_classes: int = 40
     joint_mae: bool = False
 

@@ -1,5 +1,6 @@
 """The command line: what it prints, how it fails, and that each command reaches its function."""
 
+import json
 import os
 import re
 import subprocess
@@ -111,6 +112,15 @@ def test_an_error_that_is_not_ours_says_how_to_see_where(
     monkeypatch.setattr(registry, "model_info", broken)
     assert main(["info", NAME]) == 2
     assert capsys.readouterr().err == "rgbd3d: too many values (RGBD3D_DEBUG=1 shows where)\n"
+
+
+@pytest.mark.parametrize("rooms", ["compact", "deep"])
+def test_rooms_are_rendered_as_asked(rooms: str, tmp_path: Path):
+    assert (
+        main(f"data render --out {tmp_path} --scenes 1 --frames 1 --size 32x24 --workers 1 --rooms {rooms}".split())
+        == 0
+    )
+    assert json.loads((tmp_path / "train-manifest.json").read_text())["settings"]["rooms"] == rooms
 
 
 @pytest.mark.parametrize("flag", ["--scenes 0", "--frames 0", "--workers 0"])

@@ -39,6 +39,7 @@ def recipe() -> Card:
     return replace(
         card,
         name="tiny",
+        init=None,
         backbone=replace(card.backbone, **small),
         objective=objective,
         weights=Weights(status="recipe"),

@@ -15,7 +15,7 @@ SIZE = (32, 48)
 def tiny_card(*overrides: str) -> Card:
     card = load_card(CARDS / "mask3d-vitt-synthrooms.yaml")
     shrink = ["backbone.patch_size=16", f"backbone.image_size={list(SIZE)}", "backbone.parameters=5421888"]
-    return with_overrides(card, [*shrink, "objective.decoder={dim: 32, depth: 1, heads: 2}", *overrides])
+    return with_overrides(card, [*shrink, "init=null", "objective.decoder={dim: 32, depth: 1, heads: 2}", *overrides])
 
 
 def tiny_method(card: Card, seed: int = 0) -> MAE | Mask3D:

@@ -120,6 +120,8 @@ def _crop_and_stack(
         for key in keys:
             cropped = maps[key][..., y : y + rows, x : x + columns]
             resized = resize_color(cropped, size) if key == "image" else resize_nearest(cropped, size)
+            if key == "depth" and augment.scale_depth:
+                resized = resized * side
             stacks[key].append(resized.flip(-1) if flip < augment.flip else resized)
     return {key: torch.stack(stack) for key, stack in stacks.items()}
 

@@ -69,11 +69,24 @@ def patch_l2(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None,
     Returns:
         float32 scalar; 0 with zero gradients where nothing is left to compare.
     """
+    difference, count = _differences(prediction, target, valid, where)
+    return difference.square().sum() / count
+
+
+def patch_l1(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None, where: Tensor | None = None) -> Tensor:
+    """Mean absolute error; otherwise as `patch_l2`."""
+    difference, count = _differences(prediction, target, valid, where)
+    return difference.abs().sum() / count
+
+
+def _differences(
+    prediction: Tensor, target: Tensor, valid: Tensor | None, where: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Differences where they count and 0 elsewhere, and how many count, at least 1."""
     counts = torch.ones_like(target, dtype=torch.bool) if valid is None else valid
     if where is not None:
         counts = counts & where[..., None]
-    difference = torch.where(counts, prediction.float() - target.float(), 0.0)
-    return difference.square().sum() / counts.sum().clamp(min=1)
+    return torch.where(counts, prediction.float() - target.float(), 0.0), counts.sum().clamp(min=1)
 
 
 def patch_cross_entropy(logits: Tensor, labels: Tensor, *, ignore: int, where: Tensor | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from rgbd3d.cards import Backbone
 from rgbd3d.heads.reconstruction import ReconstructionDecoder
 from rgbd3d.losses.reconstruction import (
     patch_cross_entropy,
+    patch_l1,
     patch_l2,
     patch_statistics,
     patchify,
@@ -69,7 +70,7 @@ class Mask3D(nn.Module):
             self.depth_encoder = build_vit(
                 replace(backbone, class_token=False), in_chans=1, depth=objective.depth_encoder_depth
             )
-        channels = {"depth": 1, "rgb": 3, "semantic": objective.semantic_classes, "mae": 3}
+        channels = {"depth": 1, "log_depth": 1, "rgb": 3, "semantic": objective.semantic_classes, "mae": 3}
         outputs = (*objective.targets, "mae") if objective.joint_mae else objective.targets
         self.decoder = ReconstructionDecoder(
             self.backbone.embed_dim,
@@ -167,11 +168,16 @@ class Mask3D(nn.Module):
         depth_metres: Tensor,
         semantic: Tensor | None,
     ) -> dict[str, Tensor]:
-        """Loss of each target: depth (§3.1), rgb (Table 10), semantic (Table 11), mae (Table 16)."""
+        """Loss of each target: depth (§3.1), log_depth (ours), rgb (Table 10), semantic (Table 11), mae (Table 16)."""
         where = None if self.objective.loss_on == "all" else ~(seen["rgb"] | seen["depth"])
         losses = {}
         if "depth" in prediction:
             losses["depth"] = self._depth_loss(prediction["depth"], depth_metres, where)
+        if "log_depth" in prediction:
+            metres = patchify(depth_metres, self.patch_size).float()
+            valid = metres > 0
+            target = torch.where(valid, metres, 1.0).log()
+            losses["log_depth"] = patch_l1(prediction["log_depth"], target, valid=valid, where=where)
         if "rgb" in prediction:
             losses["rgb"] = self._rgb_loss(prediction["rgb"], image, where)
         if "semantic" in prediction and semantic is not None:

@@ -60,7 +60,7 @@ def _rendered_for(card: Card) -> Path:
 def rendered(split: str, render: Render) -> Path:
     """Folder with rendered frames, in a cache; finished first if it is not."""
     folder = _cache() / SYNTHROOMS / _settings(split, render)
-    write_dataset(folder, split, render.scenes, render.frames_per_scene, render.size)
+    write_dataset(folder, split, render.scenes, render.frames_per_scene, render.size, rooms=render.rooms)
     return folder
 
 
@@ -70,4 +70,5 @@ def _cache() -> Path:
 
 def _settings(split: str, render: Render) -> str:
     height, width = render.size
-    return f"{split}-{render.scenes}x{render.frames_per_scene}-{height}x{width}-r{RENDERER}"
+    rooms = "" if render.rooms == "compact" else f"-{render.rooms}"
+    return f"{split}-{render.scenes}x{render.frames_per_scene}-{height}x{width}{rooms}-r{RENDERER}"

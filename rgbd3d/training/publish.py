@@ -38,7 +38,7 @@ LARGEST_FILE = 16_000_000
 """Bytes; a larger file does not belong into a package."""
 
 
-def publish(name: str, run: Path) -> Path:
+def publish(name: str, run: Path, *, backbone_only: bool = False) -> Path:
     """Bundles the result of `rgbd3d pretrain NAME --output RUN` or `rgbd3d finetune NAME --output RUN`.
 
     Of a fine-tuned model that is one file, backbone and head; of pre-training backbone and rest.
@@ -46,6 +46,7 @@ def publish(name: str, run: Path) -> Path:
     Args:
         name: Of the card; its file in hub_configs/ is rewritten below `weights:` only.
         run: Folder of the finished run.
+        backbone_only: Leave out the decoder of pre-training, for what is only there to start from.
 
     Returns:
         Folder of the bundled weights.
@@ -60,7 +61,7 @@ def publish(name: str, run: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     image = load_file(run / FINAL / GOLDEN)["image"]
     if registry.get_card(name).task is None:
-        _bundle_pretrained(name, run / FINAL, image, target)
+        _bundle_pretrained(name, run / FINAL, image, target, backbone_only)
     else:
         _bundle_fine_tuned(name, run / FINAL, image, target)
     pins = {path.name: _pin(path) for path in sorted(target.glob("*.safetensors"))}
@@ -73,12 +74,13 @@ def publish(name: str, run: Path) -> Path:
     return target
 
 
-def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path) -> None:
+def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path, backbone_only: bool) -> None:
     state = stored_weights(load_pretraining(final).network, half=True)
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     write_tensors(backbone, target / card_weights.BACKBONE_FILE)
-    write_tensors(rest, target / card_weights.DECODER_FILE)
+    if not backbone_only:
+        write_tensors(rest, target / card_weights.DECODER_FILE)
     rounded = build_vit(own_backbone(registry.get_card(name).backbone))
     rounded.load_state_dict({key: value.float() for key, value in backbone.items()})
     write_golden(rounded, image, target / GOLDEN)
@@ -129,8 +131,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("card", help="name of the card")
     parser.add_argument("run", type=Path, help="folder of its finished run")
+    parser.add_argument("--backbone-only", action="store_true", help="leave out the decoder of pre-training")
     arguments = parser.parse_args()
-    print(f"bundled {publish(arguments.card, arguments.run)}")
+    print(f"bundled {publish(arguments.card, arguments.run, backbone_only=arguments.backbone_only)}")
 
 
 if __name__ == "__main__":

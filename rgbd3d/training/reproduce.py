@@ -91,16 +91,23 @@ def reproduce(
     if steps is not None and curve is not None:
         return Reproduction(name, _curve_difference(ours, curve, steps), None, card.tolerance)
     loss = None if curve is None else final_loss_difference(ours, curve)
-    file = card_weights.FULL_FILE if card.task is None else card_weights.BACKBONE_FILE
+    file = card_weights.FULL_FILE if _compared(card) == card_weights.PRETRAINING else card_weights.BACKBONE_FILE
     weights = _weight_difference(load_file(Path(output) / FINAL / file), published)
     return Reproduction(name, loss, weights, card.tolerance)
 
 
 def _published_weights(card: Card) -> dict[str, Tensor]:
-    """All that training makes: the pre-training model, or backbone and head of a task."""
-    model: Any = registry.create_model(card.name, task=card.task or "pretraining", pretrained=True)
+    model: Any = registry.create_model(card.name, task=_compared(card), pretrained=True)
     state: dict[str, Tensor] = model.network.state_dict()
     return state
+
+
+def _compared(card: Card) -> str | None:
+    """Task of the model that is compared, which is all that is published: None is the bare backbone."""
+    if card.task is not None:
+        return card.task
+    whole = {card_weights.FULL_FILE, card_weights.DECODER_FILE} & (card.weights.files or {}).keys()
+    return card_weights.PRETRAINING if whole else None
 
 
 def _published_curve(name: str) -> Curve | None:

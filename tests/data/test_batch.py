@@ -134,6 +134,22 @@ def test_crops_differ_between_samples_and_stay_in_the_asked_range():
     assert pixels[:, 1, 0, 0].unique().numel() > 30
 
 
+@pytest.mark.parametrize("scale_depth", [True, False])
+def test_a_crop_comes_as_near_as_it_looks(scale_depth):
+    """What a crop makes twice as large is half as far, for a camera whose focal length is the same."""
+    x = torch.arange(240.0).expand(3, 200, 240)
+    depth = torch.full((1, 200, 240), 4.0)
+    depth[..., ::7] = 0
+    augment = Augment(crop_scale=(0.25, 0.64), scale_depth=scale_depth)
+    batch = prepare([{"image": x.byte(), "depth": depth}] * 16, augment, (50, 60), generator(0))
+    pixels = denormalise(batch["image"]) * 255
+    side = (pixels[:, 0, 25, -1] - pixels[:, 0, 25, 0]) * 60 / 59 / 240
+    metres = batch["depth_metres"].amax((1, 2, 3))
+    torch.testing.assert_close(metres, 4 * side if scale_depth else torch.full((16,), 4.0), rtol=0.03, atol=0)
+    for frame, most in zip(batch["depth_metres"], metres, strict=True):
+        assert frame.unique().tolist() == [0, most]
+
+
 def test_flip_has_its_probability():
     ramp = torch.arange(48).byte().expand(3, 36, 48)
     flipped = prepare([{"image": ramp}] * 400, Augment(flip=0.25), SIZE, generator(0))["image"]

@@ -1,5 +1,6 @@
 """The same frames from every kind of source, bit by bit: Parquet here and on the Hub, a folder of frames, rendered."""
 
+import hashlib
 import io
 from collections import Counter
 from itertools import islice
@@ -118,9 +119,10 @@ def test_every_kth_frame(every, parquet, frame_folder):
         assert all(equal(source[index], references[index]) for index in range(len(references)))
 
 
-def test_splits_are_those_of_the_written_rooms(tmp_path):
-    write_dataset(tmp_path, "val", 1, 1, SIZE, workers=1)
-    rendered = open_source("synthrooms?scenes=1&frames=1&size=32x24", split="val")
+@pytest.mark.parametrize("rooms", ["compact", "deep"])
+def test_splits_are_those_of_the_written_rooms(tmp_path, rooms):
+    write_dataset(tmp_path, "val", 1, 1, SIZE, workers=1, rooms=rooms)
+    rendered = open_source(f"synthrooms?scenes=1&frames=1&size=32x24&rooms={rooms}", split="val")
     assert equal(rendered[0], open_source(tmp_path, split="val")[0])
 
 
@@ -144,15 +146,23 @@ def test_a_room_is_rendered_once(monkeypatch):
 def test_rendered_sources_differ_in_their_digest():
     sources = [open_source(RENDERED), open_source(RENDERED, every=2), open_source(RENDERED, split="val")]
     sources += [open_source("synthrooms?scenes=3&frames=4"), open_source("synthrooms?scenes=4&frames=4")]
-    assert len({source.digest() for source in sources}) == 5
+    sources += [open_source(f"{RENDERED}&rooms=deep")]
+    assert len({source.digest() for source in sources}) == 6
     assert open_source(RENDERED).digest() == sources[0].digest()
+
+
+def test_the_digest_of_compact_rooms_is_what_it_was_before_there_were_deep_ones():
+    settings = "RenderSettings(split='train', scenes=3, frames_per_scene=4, size=(240, 320), cameras='views', "
+    known = f"{settings}scenes_per_shard=32, renderer=2) every 1"
+    assert open_source("synthrooms?scenes=3&frames=4").digest() == hashlib.sha256(known.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("synthrooms?frames=2", "scenes, frames and size are known"),
-        ("synthrooms?scenes=2&rooms=2", "scenes, frames and size are known"),
+        ("synthrooms?frames=2", "scenes, frames, size and rooms are known"),
+        ("synthrooms?scenes=2&walls=2", "scenes, frames, size and rooms are known"),
+        ("synthrooms?scenes=2&rooms=tall", "rooms are compact or deep, not 'tall'"),
         ("synthrooms?scenes=two", "two"),
         ("synthrooms?scenes=0", "must be positive"),
         ("synthrooms?scenes=1&size=24", "cannot be rendered"),

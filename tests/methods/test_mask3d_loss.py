@@ -43,6 +43,23 @@ def slow_l2(prediction, image, valid, selected, normalize_target, normalize_outp
     return math.fsum(errors) / len(errors)
 
 
+@pytest.mark.parametrize("loss_on", ["all", "masked"])
+def test_log_depth_loss_by_hand(build, loss_on):
+    """In metres: a prediction that is off by a factor of e everywhere costs 1, wherever and however deep."""
+    method, batch = build(Mask3D, objective(loss_on=loss_on, targets=("depth", "log_depth"))), frames()
+    output = run(method, batch)
+    prediction = output.reconstruction["log_depth"].detach().double()
+    seen = output.masks["rgb"] | output.masks["depth"]
+    errors = []
+    for b, metres in enumerate(batch["depth_metres"][:, 0].double()):
+        for y, x in metres.nonzero().tolist():
+            patch, place = y // PATCH * COLUMNS + x // PATCH, y % PATCH * PATCH + x % PATCH
+            if loss_on == "all" or not seen[b, patch]:
+                errors.append(abs(prediction[b, patch, place].item() - math.log(metres[y, x])))
+    assert output.losses["log_depth"].item() == pytest.approx(math.fsum(errors) / len(errors), rel=1e-5)
+    assert output.loss.item() == pytest.approx(sum(output.losses.values()).item())
+
+
 @pytest.mark.parametrize("normalize_target", [True, False])
 @pytest.mark.parametrize("normalize_output", [True, False])
 @pytest.mark.parametrize("loss_on", ["all", "masked"])

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from rgbd3d.cards import Evaluation
+from rgbd3d.cards import Evaluation, Render
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
 from rgbd3d.evaluation.protocols_scored import find_scored
@@ -178,10 +178,20 @@ def test_runs_of_before_there_were_tasks_go_on():
     assert identity.keys() == {*RECIPE, "data_digest", "start_digest", "processes"} - {"task", "evaluation"}
     assert identity["data"].keys() == {"source", "split", "every", "render", "augment"}
     assert "layer_decay" not in identity["train"]
+    assert "scale_depth" not in identity["data"]["augment"]
     task = run_identity(tiny_task.DEPTH, "d", None, 1)
+    assert "scale_depth" not in task["data"]["augment"]
     assert task["train"]["layer_decay"] == 0.75
     assert task["evaluation"]["metric"] == "abs_rel"
     assert task["data"]["frames"] is None
+
+
+@pytest.mark.parametrize(("rooms", "said"), [("compact", {}), ("deep", {"rooms": "deep"})])
+def test_runs_of_before_there_were_deep_rooms_go_on(rooms, said):
+    render = Render(scenes=1, frames_per_scene=2, size=(24, 32), rooms=rooms)
+    data = dataclasses.replace(tiny_task.DEPTH.data, source="synthrooms", render=render)
+    identity = run_identity(dataclasses.replace(tiny_task.DEPTH, data=data), "d", None, 1)
+    assert identity["data"]["render"] == {"scenes": 1, "frames_per_scene": 2, "size": [24, 32]} | said
 
 
 def test_layers_learn_at_their_own_rates_and_the_step_draws_for_itself(source, tmp_path: Path):

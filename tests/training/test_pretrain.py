@@ -25,7 +25,9 @@ from rgbd3d.data.codec import DataError
 from rgbd3d.data.sources import open_source
 from rgbd3d.methods import build_method
 from rgbd3d.registry import NoWeightsError
+from rgbd3d.training import trainer
 from rgbd3d.training.curves import read_curve
+from rgbd3d.training.frames import rendered
 from rgbd3d.training.guard import NonFiniteError
 from rgbd3d.training.logbook import read_log
 from rgbd3d.training.pretrain import pretrain
@@ -197,6 +199,26 @@ def test_renders_what_the_card_asks_for_once(tmp_path: Path, monkeypatch: pytest
         written.append(shard.stat().st_mtime_ns)
     assert written[0] == written[1]
     assert json.loads((tmp_path / "a" / "train_state.json").read_text())["frames"] == 4
+
+
+@pytest.mark.parametrize("rooms", ["compact", "deep"])
+def test_rooms_are_rendered_as_the_card_says(rooms: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = rendered("val", Render(scenes=1, frames_per_scene=1, size=(24, 32), rooms=rooms))
+    assert json.loads((folder / "val-manifest.json").read_text())["settings"]["rooms"] == rooms
+    assert folder.name == {"compact": "val-1x1-24x32-r2", "deep": "val-1x1-24x32-deep-r2"}[rooms]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_attention_is_that_of_the_precision(
+    precision: str, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    quick = trainer.quick_attention
+    monkeypatch.setattr(trainer, "quick_attention", lambda *how: asked.append(how) or quick(*how))
+    steps = ("train.max_steps=2", f"train.precision={precision}")
+    pretrain(tiny.CARD, str(frames), tmp_path / "run", steps, device="cpu")
+    assert set(asked) == {(precision, "cpu")}
 
 
 def test_a_loss_that_is_not_finite_stops_with_frames_and_state(frames: Path, tmp_path: Path):

@@ -12,6 +12,7 @@ import tiny_task
 from safetensors.torch import load_file
 
 from rgbd3d import card_index, card_weights, registry
+from rgbd3d.card_weights import NoWeightsError
 from rgbd3d.cards import load_card
 from rgbd3d.strict_yaml import dump
 from rgbd3d.training import reproduce as reproduce_module
@@ -71,6 +72,19 @@ def test_a_few_steps_need_a_published_curve(published: Path, frames: Path, tmp_p
     published.unlink()
     with pytest.raises(ValueError, match="no published loss curve"):
         reproduce(NAME, tmp_path / "again", data=str(frames), steps=1)
+
+
+def test_a_card_of_which_only_the_backbone_is_published(package: Path, frames: Path, tmp_path: Path):
+    card = tiny.with_train(tiny.CARD, max_steps=2)
+    (package / "cards" / f"{NAME}.yaml").write_text(dump(card))
+    pretrain(card, str(frames), tmp_path / "run", device="cpu")
+    target = publish(NAME, tmp_path / "run", backbone_only=True)
+    assert sorted(path.name for path in target.iterdir()) == ["golden.safetensors", "model.safetensors"]
+    card_index._load_named.cache_clear()
+    again = reproduce(NAME, tmp_path / "again", data=str(frames), device="cpu")
+    assert (again.loss, again.weights, again.identical) == (0.0, 0.0, True)
+    with pytest.raises(NoWeightsError, match=rf"train that with `rgbd3d pretrain {NAME}`"):
+        registry.create_model(NAME, task="pretraining", pretrained=True)
 
 
 def test_a_card_of_a_task(package: Path, tmp_path: Path):

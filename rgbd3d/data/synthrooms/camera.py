@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rgbd3d.data.synthrooms.raycast import Raster
+from rgbd3d.data.synthrooms.rooms import EXTENTS
 from rgbd3d.data.synthrooms.scene import Scene
 
 Array = npt.NDArray[np.float64]
@@ -21,8 +22,6 @@ Array = npt.NDArray[np.float64]
 CLEARANCE = 0.2
 """Metres that the camera keeps from furniture and walls."""
 CANDIDATES = 14
-MEDIAN_DEPTH, DEPTH_SPREAD = 2.7, 0.28
-"""Median of the median depth of real frames in metres, and the standard deviation of its logarithm."""
 EYE_HEIGHT = (1.4, 0.2)
 """Mean and standard deviation in metres."""
 PITCH = (math.radians(-3.5), math.radians(9))
@@ -55,7 +54,8 @@ def viewpoints(scene: Scene, count: int, rng: np.random.Generator) -> Array:
         (count, 4, 4) camera-to-world poses, OpenCV axes.
     """
     poses = _random_poses(scene, count * CANDIDATES, rng)
-    targets = MEDIAN_DEPTH * np.exp(rng.normal(0, DEPTH_SPREAD, count)).repeat(CANDIDATES)
+    extent = EXTENTS[scene.rooms]
+    targets = extent.median_depth * np.exp(rng.normal(0, extent.depth_spread, count)).repeat(CANDIDATES)
     scores = _scores(scene, poses, targets).reshape(count, CANDIDATES)
     return poses.reshape(count, CANDIDATES, 4, 4)[np.arange(count), scores.argmax(1)]
 

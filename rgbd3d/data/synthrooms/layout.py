@@ -14,7 +14,7 @@ from rgbd3d.data.synthrooms.furniture import FURNITURE
 from rgbd3d.data.synthrooms.furniture.openings import blinds, curtain, window
 from rgbd3d.data.synthrooms.materials import Material
 from rgbd3d.data.synthrooms.placement import GAP, Placer, Spot
-from rgbd3d.data.synthrooms.rooms import ROOM_KINDS, RoomKind
+from rgbd3d.data.synthrooms.rooms import EXTENTS, ROOM_KINDS, RoomKind, Rooms
 from rgbd3d.data.synthrooms.scene import Footprint, Light, Scene, SceneBuilder
 from rgbd3d.data.synthrooms.shapes import Furniture, rotation_z
 from rgbd3d.data.synthrooms.style import Style
@@ -31,12 +31,13 @@ _HANGING_HEIGHTS = {
 }  # fmt: skip
 
 
-def make_scene(seed: int, kind: str | None = None) -> Scene:
+def make_scene(seed: int, kind: str | None = None, rooms: Rooms = "compact") -> Scene:
     """Room number `seed`.
 
     Args:
         seed: Not negative; equal seeds give equal rooms.
         kind: Name in `ROOM_KINDS`; drawn by their weights by default.
+        rooms: How long they are.
 
     Raises:
         KeyError: There is no such kind.
@@ -46,16 +47,18 @@ def make_scene(seed: int, kind: str | None = None) -> Scene:
     weights = np.array([room.weight for room in ROOM_KINDS.values()])
     drawn = names[int(rng.choice(len(names), p=weights / weights.sum()))]
     name = kind or drawn
-    return _Decorator(rng, ROOM_KINDS[name]).furnish(seed, name)
+    return _Decorator(rng, ROOM_KINDS[name], rooms).furnish(seed, name)
 
 
 class _Decorator:
     """Furnishes one room, from the walls inwards."""
 
-    def __init__(self, rng: np.random.Generator, room: RoomKind) -> None:
-        self.rng, self.room = rng, room
+    def __init__(self, rng: np.random.Generator, room: RoomKind, rooms: Rooms) -> None:
+        self.rng, self.room, self.rooms = rng, room, rooms
         self.style = Style.draw(rng)
         size = np.array([rng.uniform(*room.width), rng.uniform(*room.depth), rng.uniform(2.4, 2.9)])
+        if lengthening := EXTENTS[rooms].lengthening:
+            size[rng.integers(2)] *= math.exp(abs(rng.normal(0, lengthening)))
         self.builder = SceneBuilder(size, self._finishes(), rng)
         self.placer = Placer(self.builder, rng)
         self.daylight: list[tuple[Spot, float, float]] = []
@@ -73,7 +76,7 @@ class _Decorator:
         for wish in self._granted(self.room.loose):
             self._loose(wish)
         self._lights()
-        return self.builder.pack(seed, name)
+        return self.builder.pack(seed, name, self.rooms)
 
     def _fill(self) -> None:
         """Takes the rest of the walls, until pieces no longer find a place."""

@@ -16,6 +16,7 @@ from rgbd3d.data.synthrooms import camera
 from rgbd3d.data.synthrooms.layout import make_scene
 from rgbd3d.data.synthrooms.raycast import Raster
 from rgbd3d.data.synthrooms.response import Camera
+from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.scene import Scene
 from rgbd3d.data.synthrooms.shading import Shader
 from rgbd3d.data.synthrooms.textures import build_atlas
@@ -88,6 +89,7 @@ def render_scene(
     fov: float | None = None,
     cameras: Cameras = "views",
     kind: str | None = None,
+    rooms: Rooms = "compact",
 ) -> list[RenderedFrame]:
     """Frames of room number `seed`.
 
@@ -98,12 +100,13 @@ def render_scene(
         fov: Horizontal field of view in degrees; drawn from `FOV_RANGE` by default.
         cameras: "views" are independent good viewpoints, "path" is a smooth walk at 10 Hz.
         kind: Room kind, a name in `rooms.ROOM_KINDS`; drawn by default.
+        rooms: How far one sees in them, see `rooms.EXTENTS`.
 
     Returns:
         Samples with all keys of `RenderedFrame`.
     """
     with one_thread():
-        scene = make_scene(seed, kind)
+        scene = make_scene(seed, kind, rooms)
         rng = np.random.default_rng([seed, _STREAM])
         raster = Raster.from_fov(size, float(rng.uniform(*FOV_RANGE)) if fov is None else fov)
         poses = (camera.viewpoints if cameras == "views" else camera.path)(scene, frames, rng)

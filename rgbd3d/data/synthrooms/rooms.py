@@ -9,9 +9,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
+
+Rooms = Literal["compact", "deep"]
+"""How far one sees in them, see `EXTENTS`."""
 
 Wish = tuple[str, float]
 """Name in the catalogue and probability; repeated wishes may come true several times."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far one sees.
+
+    Attributes:
+        lengthening: Deviation of the logarithm by which one side of a room is longer than its kind says.
+        median_depth: Median of the median depths that cameras look for, in metres.
+        depth_spread: Deviation of the logarithm of those.
+    """
+
+    lengthening: float
+    median_depth: float
+    depth_spread: float
+
+
+EXTENTS: Mapping[Rooms, Extent] = MappingProxyType(
+    {"compact": Extent(0.0, 2.7, 0.28), "deep": Extent(0.5, 2.8, 0.45)},
+)
+"""Deep rooms are halls and open plans now and then; depth is spread as in NYUv2's training frames (every fifth of the
+first 675 labelled ones), whose median is 2.7 m, whose 90th percentile 3.9 m. In compact rooms the latter is 3.4 m."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from rgbd3d.data.synthrooms.labels import LABEL_ID
 from rgbd3d.data.synthrooms.materials import Material
+from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.shapes import Furniture, Part, rotation_z
 
 Array = npt.NDArray[np.float64]
@@ -60,6 +61,7 @@ class Scene:
     Attributes:
         seed: Number that the room was made from.
         kind: Name of the room kind.
+        rooms: How far one is to see.
         size: (3,) extents of the room.
         shape: int (P,) `Shape` of each primitive.
         center: (P, 3) world positions.
@@ -77,6 +79,7 @@ class Scene:
 
     seed: int
     kind: str
+    rooms: Rooms
     size: Array
     shape: npt.NDArray[np.int64]
     center: Array
@@ -144,13 +147,14 @@ class SceneBuilder:
         self.instances += 1
         return self.instances
 
-    def pack(self, seed: int, kind: str) -> Scene:
+    def pack(self, seed: int, kind: str, rooms: Rooms = "compact") -> Scene:
         """The finished scene."""
         parts, centers, rotations, labels, instances, variants = zip(*self.parts, strict=True)
         shell_labels = [LABEL_ID[name] for name in SHELL_LABELS]
         return Scene(
             seed=seed,
             kind=kind,
+            rooms=rooms,
             size=self.size,
             shape=np.array([part.shape for part in parts], np.int64),
             center=np.stack(centers),

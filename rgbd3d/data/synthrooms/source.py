@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from rgbd3d.data import schema
@@ -13,11 +13,12 @@ from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.stream import WINDOW
 from rgbd3d.data.synthrooms.render import LABEL_SPACE
+from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.data.synthrooms.write import COLUMNS, RenderSettings, scene_rows
 from rgbd3d.types import RGBDSample
 
-_DEFAULTS = {"frames": "8", "size": "320x240"}
+_DEFAULTS = {"frames": "8", "size": "320x240", "rooms": "compact"}
 
 
 class Synthrooms(Source):
@@ -42,7 +43,8 @@ class Synthrooms(Source):
     def __init__(self, settings: RenderSettings, every: int = 1, columns: Iterable[str] | None = None) -> None:
         height, width = settings.size
         scenes, frames = settings.scenes, settings.frames_per_scene
-        self.name = f"synthrooms?scenes={scenes}&frames={frames}&size={width}x{height}, split {settings.split}"
+        rooms = "" if settings.rooms == "compact" else f"&rooms={settings.rooms}"
+        self.name = f"synthrooms?scenes={scenes}&frames={frames}&size={width}x{height}{rooms}, split {settings.split}"
         self.columns = schema.check_columns(COLUMNS if columns is None else columns)
         if missing := set(self.columns) - set(COLUMNS):
             raise DataError(f"{self.name}: has no {sorted(missing)}; it has {list(COLUMNS)}")
@@ -69,7 +71,8 @@ class Synthrooms(Source):
 
     def digest(self) -> str:
         """Fingerprint of the settings and of the version of the renderer, which decide the pixels."""
-        return hashlib.sha256(f"{self._settings} every {self._every}".encode()).hexdigest()
+        settings = str(self._settings).replace(", rooms='compact'", "")  # as before there were other rooms
+        return hashlib.sha256(f"{settings} every {self._every}".encode()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rooms": OrderedDict()}
@@ -86,7 +89,7 @@ class Synthrooms(Source):
 
 
 def open_synthrooms(spec: str, split: str, every: int, columns: Iterable[str] | None) -> Synthrooms:
-    """Source of `synthrooms?scenes=N[&frames=N][&size=WIDTHxHEIGHT]`.
+    """Source of `synthrooms?scenes=N[&frames=N][&size=WIDTHxHEIGHT][&rooms=deep]`.
 
     Raises:
         DataError: Another spelling, or settings that cannot be rendered.
@@ -94,12 +97,13 @@ def open_synthrooms(spec: str, split: str, every: int, columns: Iterable[str] | 
     try:
         given = dict(parse_qsl(spec.partition("?")[2], strict_parsing=True))
         values = _DEFAULTS | given
-        if values.keys() != {"scenes", "frames", "size"}:
-            raise ValueError(f"scenes, frames and size are known, not {sorted(given)}")
+        if values.keys() != {"scenes", *_DEFAULTS}:
+            raise ValueError(f"scenes, frames, size and rooms are known, not {sorted(given)}")
         width, height = (int(side) for side in values["size"].split("x"))
-        settings = RenderSettings(split, int(values["scenes"]), int(values["frames"]), (height, width))
+        rooms = cast(Rooms, values["rooms"])
+        settings = RenderSettings(split, int(values["scenes"]), int(values["frames"]), (height, width), rooms=rooms)
     except ValueError as error:
         raise DataError(
-            f"{spec}: cannot be rendered ({error}); write synthrooms?scenes=N&frames=N&size=WIDTHxHEIGHT"
+            f"{spec}: cannot be rendered ({error}); write synthrooms?scenes=N&frames=N&size=WIDTHxHEIGHT&rooms=compact"
         ) from error
     return Synthrooms(settings, every, columns)

@@ -21,6 +21,7 @@ from rgbd3d.data.codec import DataError
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.synthrooms.render import LABEL_SPACE, RENDERER, Cameras, render_scene
+from rgbd3d.data.synthrooms.rooms import EXTENTS, Rooms
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.files import locked, sha256, write_atomic
 
@@ -40,6 +41,7 @@ class RenderSettings:
         cameras: See `render_scene`.
         scenes_per_shard: Rooms in one file.
         renderer: Version of the renderer.
+        rooms: See `render_scene`.
     """
 
     split: str
@@ -49,10 +51,13 @@ class RenderSettings:
     cameras: Cameras = "views"
     scenes_per_shard: int = 32
     renderer: int = RENDERER
+    rooms: Rooms = "compact"
 
     def __post_init__(self) -> None:
         if min(self.scenes, self.frames_per_scene, self.scenes_per_shard, *self.size) < 1:
             raise DataError(f"numbers of scenes and frames and both sides of the size must be positive: {self}")
+        if self.rooms not in EXTENTS:
+            raise DataError(f"rooms are {' or '.join(EXTENTS)}, not {self.rooms!r}")
 
     @property
     def shards(self) -> int:
@@ -78,6 +83,7 @@ def write_dataset(
     workers: int | None = None,
     cameras: Cameras = "views",
     scenes_per_shard: int = 32,
+    rooms: Rooms = "compact",
 ) -> Path:
     """Renders `scenes` rooms of a split into a folder of Parquet files that `rgbd3d.data.sources` reads.
 
@@ -92,6 +98,7 @@ def write_dataset(
         workers: Processes; one per CPU core by default. 1 renders in this process.
         cameras: See `render_scene`.
         scenes_per_shard: Rooms in one file.
+        rooms: See `render_scene`.
 
     Returns:
         The manifest `<split>-manifest.json`: settings, and rows and sha256 of every file.
@@ -100,7 +107,9 @@ def write_dataset(
         DataError: The folder holds this split rendered with other settings.
         ValueError: Unknown split.
     """
-    settings = RenderSettings(split, scenes, frames_per_scene, (int(size[0]), int(size[1])), cameras, scenes_per_shard)
+    settings = RenderSettings(
+        split, scenes, frames_per_scene, (int(size[0]), int(size[1])), cameras, scenes_per_shard, rooms=rooms
+    )
     split_seeds(split, 1)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +139,7 @@ def _finish(folder: Path, settings: RenderSettings, workers: int | None) -> None
 def _claim(manifest: Path, settings: RenderSettings) -> None:
     """Leaves the settings in the folder before the first file, and refuses to mix two data sets."""
     if manifest.exists():
-        found = json.loads(manifest.read_text())["settings"]
+        found = {"rooms": "compact"} | json.loads(manifest.read_text())["settings"]  # the first folders don't say it
         wanted = _plain(settings)
         changed = [
             f"{key}: {found.get(key)!r} there, {value!r} asked"
@@ -166,7 +175,9 @@ def scene_rows(settings: RenderSettings, seed: int, columns: Iterable[str] = COL
         seed: Of the room.
         columns: Out of `COLUMNS`.
     """
-    for frame in render_scene(seed, settings.frames_per_scene, settings.size, cameras=settings.cameras):
+    for frame in render_scene(
+        seed, settings.frames_per_scene, settings.size, cameras=settings.cameras, rooms=settings.rooms
+    ):
         yield encode_sample({name: frame[name] for name in columns})  # type: ignore[literal-required]
 
 

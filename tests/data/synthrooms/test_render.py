@@ -10,6 +10,7 @@ from PIL import Image
 
 from rgbd3d import geometry
 from rgbd3d.data.synthrooms import raycast
+from rgbd3d.data.synthrooms.camera import viewpoints
 from rgbd3d.data.synthrooms.cloud import scene_cloud
 from rgbd3d.data.synthrooms.filters import box_blur
 from rgbd3d.data.synthrooms.labels import LABEL_ID
@@ -25,11 +26,20 @@ from rgbd3d.data.synthrooms.sheet import contact_sheet, label_colors
 from rgbd3d.types import IGNORE_LABEL
 
 SIZE = (48, 64)
-GEOMETRY = "35adc22ac92872b6a99e42e88e56a1b4c1f29fb09d5f5bb314191af36c02d50e"
-COLORS = [
-    [122.86, 138.19, 169.1, 155.42, 116.68, 133.19, 162.92, 155.8, 120.39, 134.43, 151.23, 153.2],
-    [104.62, 130.88, 174.0, 172.81, 91.09, 119.54, 170.9, 166.45, 88.68, 118.75, 172.15, 166.0],
-]
+GEOMETRY = {
+    "compact": "35adc22ac92872b6a99e42e88e56a1b4c1f29fb09d5f5bb314191af36c02d50e",
+    "deep": "bbbf021a5471d5d283f194ec67d3c97b244ee2b077a432a61d9e589a5a47131a",
+}
+COLORS = {
+    "compact": [
+        [122.86, 138.19, 169.1, 155.42, 116.68, 133.19, 162.92, 155.8, 120.39, 134.43, 151.23, 153.2],
+        [104.62, 130.88, 174.0, 172.81, 91.09, 119.54, 170.9, 166.45, 88.68, 118.75, 172.15, 166.0],
+    ],
+    "deep": [
+        [88.84, 124.22, 174.43, 199.06, 52.71, 106.64, 178.24, 198.16, 44.76, 105.43, 179.05, 197.46],
+        [95.29, 136.59, 181.29, 151.7, 83.02, 147.21, 182.19, 154.12, 84.23, 154.44, 186.29, 146.87],
+    ],
+}
 """Mean red, green, blue of the four quarters of two frames."""
 GREY = Material("paint", (0.5, 0.5, 0.5))
 EAST = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -58,6 +68,17 @@ def pose(position, axes=EAST):
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = axes, position
     return matrix
+
+
+def depths(scene, count):
+    """Depth of the pixels of good views of a room, without colours."""
+    raster = Raster.from_fov((30, 40), 62.0)
+    for view in viewpoints(scene, count, np.random.default_rng(scene.seed)):
+        yield torch.from_numpy(cast(scene, raster, view[:3, 3], view[:3, :3])[0]).flatten()
+
+
+def depth_statistics(depth):
+    return depth.median().item(), depth.quantile(0.9).item(), depth.log().std().item()
 
 
 def digest(frames, keys=("image", "depth", "semantic", "instance")):
@@ -97,6 +118,22 @@ def test_frames_are_exposed():
     assert luma.flatten(1).std(1).mean() > 35
 
 
+def test_depth_of_deep_rooms_is_spread_as_in_real_ones():
+    """Medians over NYUv2's training frames: median 2.69 m, 90th percentile 3.86 m, deviation of the logarithm 0.32."""
+    found = [depth_statistics(depth) for seed in range(1, 41) for depth in depths(make_scene(seed, rooms="deep"), 4)]
+    median, far, spread = torch.tensor(found).median(0).values.tolist()
+    assert median == pytest.approx(2.69, abs=0.25)
+    assert far == pytest.approx(3.86, abs=0.35)
+    assert spread == pytest.approx(0.32, abs=0.04)
+
+
+def test_deep_rooms_are_longer_on_one_side():
+    sizes = [(make_scene(seed, "office").size, make_scene(seed, "office", "deep").size) for seed in range(40)]
+    longer = np.array([(deep[:2] > compact[:2] * 1.02).sum() for compact, deep in sizes])
+    assert set(longer) <= {0, 1}
+    assert longer.mean() > 0.9
+
+
 def test_same_bits_on_every_run():
     assert digest(render_scene(11, 2, SIZE)) == digest(render_scene(11, 2, SIZE))
     assert digest(render_scene(11, 2, SIZE)) != digest(render_scene(12, 2, SIZE))
@@ -113,15 +150,16 @@ def test_bits_do_not_depend_on_the_threads_of_the_caller():
         torch.set_num_threads(threads)
 
 
-def test_published_data_do_not_change():
+@pytest.mark.parametrize("rooms", ["compact", "deep"])
+def test_published_data_do_not_change(rooms):
     """A change of the renderer fails here: then raise RENDERER, which data sets record.
 
     Colours are compared as means over blocks, because the last bit of a pixel depends on the CPU's instruction set.
     """
-    frames = render_scene(1, 2, SIZE)
-    assert digest(frames, ("depth", "semantic", "instance")) == GEOMETRY
+    frames = render_scene(1, 2, SIZE, rooms=rooms)
+    assert digest(frames, ("depth", "semantic", "instance")) == GEOMETRY[rooms]
     means = [torch.nn.functional.avg_pool2d(frame["image"].float(), (24, 32)).flatten() for frame in frames]
-    torch.testing.assert_close(torch.stack(means), torch.tensor(COLORS), atol=0.3, rtol=0)
+    torch.testing.assert_close(torch.stack(means), torch.tensor(COLORS[rooms]), atol=0.3, rtol=0)
 
 
 def test_field_of_view():

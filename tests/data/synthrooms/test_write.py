@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -137,6 +138,19 @@ def test_complete_folder_is_left_alone(dataset):
     assert {path.name: path.stat().st_mtime_ns for path in dataset.glob("*.parquet")} == times
 
 
+def test_a_folder_that_does_not_say_its_rooms_has_compact_ones(dataset, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(dataset, folder)
+    manifest = folder / "train-manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["settings"]["rooms"]
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="rooms: 'compact' there, 'deep' asked"):
+        write_dataset(folder, "train", SCENES, FRAMES, SIZE, workers=1, scenes_per_shard=PER_SHARD, rooms="deep")
+    write_dataset(folder, "train", SCENES, FRAMES, SIZE, workers=1, scenes_per_shard=PER_SHARD)
+    assert hashes(folder) == hashes(dataset)
+
+
 def test_killed_writer_resumes_to_identical_bytes(tmp_path, dataset):
     folder = tmp_path / "killed"
     process = start(tmp_path, folder)
@@ -164,7 +178,8 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"scenes": SCENES + 1}, {"frames_per_scene": 2}, {"size": (32, 24)}, {"cameras": "path"}]
+    "change",
+    [{"scenes": SCENES + 1}, {"frames_per_scene": 2}, {"size": (32, 24)}, {"cameras": "path"}, {"rooms": "deep"}],
 )
 def test_other_settings_are_refused(dataset, change):
     arguments = {"scenes": SCENES, "frames_per_scene": FRAMES, "size": SIZE, "scenes_per_shard": PER_SHARD}
