@@ -21,6 +21,7 @@ from rgbd3d.backbones.vit import SIZES
 from rgbd3d.cards import Backbone
 from rgbd3d.methods.mask3d import Mask3D
 from rgbd3d.objectives import Mask3DObjective
+from rgbd3d.precision import forward_in
 
 HEIGHT, WIDTH, PATCH = 240, 320, 16
 ROWS, COLUMNS = HEIGHT // PATCH, WIDTH // PATCH
@@ -117,7 +118,7 @@ def seconds(module: nn.Module, loss: Callable[[], Tensor], device: torch.device,
     module.zero_grad(set_to_none=True)
     synchronize(device)
     start = time.perf_counter()
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with forward_in("bf16" if bf16 else "fp32", device.type):
         value = loss()
     value.backward()
     synchronize(device)

@@ -15,6 +15,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rgbd3d import registry
 from rgbd3d.evaluation.comparison import Comparison, difference
 from rgbd3d.evaluation.metrics.names import name_of
 from rgbd3d.evaluation.result import Result
@@ -35,8 +36,6 @@ LONG = {
 }
 STEPS, BATCH = (500, 1000, 2000, 3000, 4000), 64
 """Of `mask3d-vitt-synthrooms-5005`: weights that were kept on the way, and images in each step."""
-SECOND_STAGE = 600
-"""Steps of `mask3d-vitt-synthrooms` after those."""
 
 
 def load(files: dict[str, str]) -> Comparison:
@@ -69,7 +68,9 @@ def _difference(first: Result, second: Result, metric: str) -> str:
 def curve() -> Comparison:
     """The linear probe of weights from the beginning of the first stage to the end of the second."""
     kept = {f"{step * BATCH:,}": f"probe.step{step}.json" for step in STEPS}
-    end = {f"{(STEPS[-1] + SECOND_STAGE) * BATCH:,}": "probe.pretrained.json"}
+    second = registry.get_card("mask3d-vitt-synthrooms").train
+    assert second.max_steps is not None
+    end = {f"{STEPS[-1] * BATCH + second.max_steps * second.batch_size:,}": "probe.pretrained.json"}
     return load({"0": "probe.random.json"} | kept | end)
 
 

@@ -141,6 +141,10 @@ class Start:
 # ----------------------------------------------------------------------------------------------------------- data
 
 
+Rooms = Literal["compact", "deep"]
+"""How far one sees in rendered rooms: as in homes, or with long views now and then, as in NYUv2."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Render:
     """How the embedded synthrooms data set is rendered for a recipe.
@@ -149,13 +153,13 @@ class Render:
         scenes: Number of rooms.
         frames_per_scene: Views per room.
         size: (height, width) of a frame in pixels.
-        rooms: As homes are, or deep: with long views now and then, as in NYUv2.
+        rooms: How far one sees in them.
     """
 
     scenes: int
     frames_per_scene: int
     size: tuple[int, int]
-    rooms: Literal["compact", "deep"] = "compact"
+    rooms: Rooms = "compact"
 
     def __post_init__(self) -> None:
         for name in ("scenes", "frames_per_scene"):

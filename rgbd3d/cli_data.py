@@ -6,8 +6,9 @@ import argparse
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.cli_parsing import add_command, positive, shard, size
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument("--split", choices=["train", "val", "test"], default="train", help="no room is in two splits")
     command.add_argument(
         "--rooms",
-        choices=["compact", "deep"],
+        choices=get_args(Rooms),
         default="compact",
         help="deep: long views now and then (default: compact)",
     )

@@ -163,6 +163,10 @@ class MultiStep:
 Schedule = Exponential | Cosine | WarmupStableDecay | WarmupCosine | Polynomial | RiseAndFall | MultiStep
 
 
+Precision = Literal["fp32", "bf16"]
+"""Of forward passes; weights, gradients and optimiser are always fp32."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Train:
     """How it is trained. Exactly one of `epochs` and `max_steps` is given.
@@ -188,7 +192,7 @@ class Train:
     accumulate: int = 1
     epochs: int | None = None
     max_steps: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     clip_grad_norm: float | None = None
     layer_decay: float = 1.0
     seed: int = 0

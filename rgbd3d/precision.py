@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Precision = Literal["fp32", "bf16"]
-
+from rgbd3d.optimization import Precision
 
 _NO_FAST_BF16 = ("DEFAULT", "NO AVX", "AVX2")  # torch's names; AVX-512 and later have it
 

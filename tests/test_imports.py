@@ -32,7 +32,7 @@ ALLOWED = {
     "strict_yaml": set(),
     "foreign_code": set(),
     "optional": set(),
-    "precision": set(),
+    "precision": {"optimization"},
     "objectives": {"strict_yaml"},
     "optimization": {"strict_yaml"},
     "tasks": {"strict_yaml", "objectives"},
@@ -75,7 +75,7 @@ ALLOWED = {
     "cli_models": {"cli_parsing", "registry", "zoo", "hub", "demo"},
     "cli_training": NOUNS | {"cli_parsing", "registry", "training"},
     "cli_evaluation": {"cli_parsing", "evaluation"},
-    "cli_data": {"cli_parsing", "data", "hub_datasets"},
+    "cli_data": {"card_sections", "cli_parsing", "data", "hub_datasets"},
 }
 LIGHT = (
     "_autoregister",

@@ -131,11 +131,9 @@ def find_card(name: str) -> Card:
     card = card_of(folder)
     if card is None:
         models = [path.parent for pattern in _MODELS_OF_A_RUN for path in sorted(folder.glob(pattern))]
-        advice = (
-            f"did you mean {models[0].resolve()}"
-            if models
-            else "name a card, or a folder that `pretrain` or `pull` wrote"
-        )
+        advice = "name a card, or a folder that `pretrain` or `pull` wrote"
+        if models:
+            advice = f"did you mean {models[0].resolve()}"
         raise registry.UnknownModelError(f"there is no card.yaml in {folder}; {advice}")
     return card
 

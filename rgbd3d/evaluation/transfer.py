@@ -24,7 +24,8 @@ from rgbd3d.evaluation.metrics import DepthMeter, SemanticMeter
 from rgbd3d.heads.dense import DenseHead
 from rgbd3d.heads.linear import LinearHead
 from rgbd3d.heads.upsample import upsample
-from rgbd3d.precision import Precision, emulates_bf16, forward_in
+from rgbd3d.optimization import Precision
+from rgbd3d.precision import emulates_bf16, forward_in
 from rgbd3d.seeding import generator
 from rgbd3d.types import IGNORE_LABEL
 

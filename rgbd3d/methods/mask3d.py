@@ -174,10 +174,7 @@ class Mask3D(nn.Module):
         if "depth" in prediction:
             losses["depth"] = self._depth_loss(prediction["depth"], depth_metres, where)
         if "log_depth" in prediction:
-            metres = patchify(depth_metres, self.patch_size).float()
-            valid = metres > 0
-            target = torch.where(valid, metres, 1.0).log()
-            losses["log_depth"] = patch_l1(prediction["log_depth"], target, valid=valid, where=where)
+            losses["log_depth"] = self._log_depth_loss(prediction["log_depth"], depth_metres, where)
         if "rgb" in prediction:
             losses["rgb"] = self._rgb_loss(prediction["rgb"], image, where)
         if "semantic" in prediction and semantic is not None:
@@ -199,6 +196,12 @@ class Mask3D(nn.Module):
         if self.objective.normalize_output:
             prediction = standardize_patches(prediction, valid)
         return patch_l2(prediction, target, valid=valid, where=where)
+
+    def _log_depth_loss(self, prediction: Tensor, depth_metres: Tensor, where: Tensor | None) -> Tensor:
+        """l1 of the logarithm of metres over the valid pixels; not in the paper."""
+        metres = patchify(depth_metres, self.patch_size).float()
+        valid = metres > 0
+        return patch_l1(prediction, torch.where(valid, metres, 1.0).log(), valid=valid, where=where)
 
     def _rgb_loss(self, prediction: Tensor, image: Tensor, where: Tensor | None) -> Tensor:
         """The same for colour, where every pixel is valid."""

@@ -53,10 +53,12 @@ def publish(name: str, run: Path, *, backbone_only: bool = False) -> Path:
 
     Raises:
         ValueError: The run followed another recipe than the card's, continued from given weights or took other data
-            for the card's rendered frames, or a file is too large to bundle.
+            for the card's rendered frames, `backbone_only` of a fine-tuned model, or a file is too large to bundle.
     """
     card_file = registry.cards_folder() / f"{name}.yaml"
     _check_recipe(name, run)
+    if backbone_only and registry.get_card(name).task is not None:
+        raise ValueError(f"{name} is fine-tuned: backbone and head are one file, which is published as a whole")
     target = card_weights.BUNDLED_WEIGHTS / name
     target.mkdir(parents=True, exist_ok=True)
     image = load_file(run / FINAL / GOLDEN)["image"]
@@ -79,7 +81,9 @@ def _bundle_pretrained(name: str, final: Path, image: Tensor, target: Path, back
     backbone = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
     rest = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     write_tensors(backbone, target / card_weights.BACKBONE_FILE)
-    if not backbone_only:
+    if backbone_only:
+        (target / card_weights.DECODER_FILE).unlink(missing_ok=True)  # of what was published before
+    else:
         write_tensors(rest, target / card_weights.DECODER_FILE)
     rounded = build_vit(own_backbone(registry.get_card(name).backbone))
     rounded.load_state_dict({key: value.float() for key, value in backbone.items()})

@@ -99,6 +99,24 @@ def test_a_fine_tuned_model_comes_back_by_name(package: Path, tmp_path: Path, mo
     assert dataclasses.replace(registry.get_card(card.name), weights=card.weights) == card
 
 
+def test_only_the_backbone_replaces_the_whole_of_before(package: Path, run: Path):
+    target = publish(NAME, run)
+    assert publish(NAME, run, backbone_only=True) == target
+    assert sorted(path.name for path in target.iterdir()) == ["golden.safetensors", "model.safetensors"]
+    card_index._load_named.cache_clear()
+    assert registry.get_card(NAME).weights.files.keys() == {"golden.safetensors", "model.safetensors"}
+
+
+def test_only_the_backbone_of_a_fine_tuned_model_is_refused(package: Path, tmp_path: Path):
+    card = dataclasses.replace(tiny_task.DEPTH, init=None)
+    save_pretrained_folder(build_task_network(card), card, tmp_path / "final")
+    (tmp_path / TRAIN_STATE).write_text(json.dumps({"start_digest": None, "data": None}))
+    write_card(package, card)
+    with pytest.raises(ValueError, match="backbone and head are one file"):
+        publish(card.name, tmp_path, backbone_only=True)
+    assert not (package / "weights").exists()
+
+
 def test_another_recipe_is_refused(package: Path, run: Path):
     write_card(package, tiny.with_train(CARD, seed=1))
     with pytest.raises(ValueError, match=r"was not trained by the recipe of mask3d-vitt-tiny \(train differ\)"):

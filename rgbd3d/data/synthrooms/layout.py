@@ -9,12 +9,13 @@ import math
 
 import numpy as np
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.data.synthrooms.decoration import decorate
 from rgbd3d.data.synthrooms.furniture import FURNITURE
 from rgbd3d.data.synthrooms.furniture.openings import blinds, curtain, window
 from rgbd3d.data.synthrooms.materials import Material
 from rgbd3d.data.synthrooms.placement import GAP, Placer, Spot
-from rgbd3d.data.synthrooms.rooms import EXTENTS, ROOM_KINDS, RoomKind, Rooms
+from rgbd3d.data.synthrooms.rooms import EXTENTS, ROOM_KINDS, RoomKind
 from rgbd3d.data.synthrooms.scene import Footprint, Light, Scene, SceneBuilder
 from rgbd3d.data.synthrooms.shapes import Furniture, rotation_z
 from rgbd3d.data.synthrooms.style import Style

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.data.synthrooms import camera
 from rgbd3d.data.synthrooms.layout import make_scene
 from rgbd3d.data.synthrooms.raycast import Raster
 from rgbd3d.data.synthrooms.response import Camera
-from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.scene import Scene
 from rgbd3d.data.synthrooms.shading import Shader
 from rgbd3d.data.synthrooms.textures import build_atlas

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
-Rooms = Literal["compact", "deep"]
-"""How far one sees in them, see `EXTENTS`."""
+from rgbd3d.card_sections import Rooms
 
 Wish = tuple[str, float]
 """Name in the catalogue and probability; repeated wishes may come true several times."""

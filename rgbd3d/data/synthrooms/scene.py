@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.data.synthrooms.labels import LABEL_ID
 from rgbd3d.data.synthrooms.materials import Material
-from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.shapes import Furniture, Part, rotation_z
 
 Array = npt.NDArray[np.float64]

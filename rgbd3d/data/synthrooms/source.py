@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.data import schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.stream import WINDOW
 from rgbd3d.data.synthrooms.render import LABEL_SPACE
-from rgbd3d.data.synthrooms.rooms import Rooms
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.data.synthrooms.write import COLUMNS, RenderSettings, scene_rows
 from rgbd3d.types import RGBDSample

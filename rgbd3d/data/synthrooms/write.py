@@ -17,11 +17,12 @@ from typing import Any
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rgbd3d.card_sections import Rooms
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.data.synthrooms.render import LABEL_SPACE, RENDERER, Cameras, render_scene
-from rgbd3d.data.synthrooms.rooms import EXTENTS, Rooms
+from rgbd3d.data.synthrooms.rooms import EXTENTS
 from rgbd3d.data.synthrooms.splits import split_seeds
 from rgbd3d.files import locked, sha256, write_atomic
 
