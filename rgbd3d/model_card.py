@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from rgbd3d.cards import REPOSITORY, Card, ForeignBackbone, own_backbone
-from rgbd3d.zoo import markdown_table, measured_value, objective, schedule, starts_from
+from rgbd3d.zoo import markdown_table, measured_value, objective, schedule, starts_from, trained_on
 
 _HUB_LICENSES = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC-BY-4.0": "cc-by-4.0", "CC-BY-NC-4.0": "cc-by-nc-4.0"}
 """SPDX id -> the Hub's; anything else is "other", with the card's own words under "Terms"."""
@@ -144,7 +144,7 @@ def _lineage(card: Card) -> str:
     verb = "pretrain" if card.task is None else "finetune"
     facts = [
         f"Starts from: {f'`{card.init}`' if card.init else starts_from(card)}",
-        f"Data: {card.data.source} ({card.data.split})",
+        f"Data: {trained_on(card.data)}",
         f"Recipe: {schedule(card.train)}",
         f"Everything else: `card.yaml` in this repository; `rgbd3d {verb} card.yaml` trains it again",
     ]

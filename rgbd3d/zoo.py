@@ -119,15 +119,14 @@ def measured_value(number: Measured) -> str:
 
 def describe(card: Card) -> str:
     """Everything a user wants to know before using a card, as plain text."""
-    name, _, _, backbone, parameters, source, weights = _row(card)
+    name, _, _, backbone, parameters, _, weights = _row(card)
     trained = card.weights.status != "recipe"
-    every = f", one frame in {card.data.every}" if card.data.every > 1 else ""
     facts = {
         **_what_it_does(card),
         "paper": card.paper,
         "backbone": f"{backbone}, {parameters}" + (", class token" if _has_class_token(card) else ""),
         "starts from": starts_from(card),
-        "trained on": f"{source} ({card.data.split}{every}{_part(card.data)})",
+        "trained on": trained_on(card.data),
         "recipe": schedule(card.train),
         "weights": weights if trained else f"{weights}: nobody has trained it yet",
         "provenance": ("" if trained else "will be ") + _PROVENANCE[card.provenance],
@@ -168,10 +167,18 @@ def starts_from(card: Card) -> str:
     return card.init or "random initialisation"
 
 
-def _part(data: Data) -> str:
-    """Which of the frames, where not all."""
-    frames = f", frames {data.frames[0]} to {data.frames[1] - 1}" if data.frames else ""
-    return frames + (f", {data.label_share:.0%} of them" if data.label_share < 1 else "")
+def trained_on(data: Data) -> str:
+    """Data set, split, and which of its frames or rooms, for people."""
+    facts = [data.split]
+    if data.render:
+        facts.append(f"{data.render.scenes} {data.render.rooms} rooms with {data.render.frames_per_scene} frames each")
+    if data.every > 1:
+        facts.append(f"one frame in {data.every}")
+    if data.frames:
+        facts.append(f"frames {data.frames[0]} to {data.frames[1] - 1}")
+    if data.label_share < 1:
+        facts.append(f"{data.label_share:.0%} of them")
+    return f"{data.source} ({', '.join(facts)})"
 
 
 def next_command(card: Card) -> str:

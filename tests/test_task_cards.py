@@ -178,7 +178,20 @@ def test_texts_speak_of_the_task(card: Card):
 def test_the_part_of_the_frames_is_said():
     card = registry.get_card(NAME)
     part = replace(card, data=replace(card.data, frames=(0, 675), label_share=0.2))
-    assert "(train, frames 0 to 674, 20% of them)" in " ".join(zoo.describe(part).split())
+    assert ", frames 0 to 674, 20% of them)" in " ".join(zoo.describe(part).split())
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("mask3d-vitt-synthrooms", "synthrooms (train, 5200 deep rooms with 4 frames each)"),
+        ("mask3d-vitb-scannet", "scannet (train, one frame in 25)"),
+    ],
+)
+def test_card_and_info_say_what_is_trained_on(name: str, data: str):
+    card = registry.get_card(name)
+    assert f"trained on   {data}" in zoo.describe(card)
+    assert f"- Data: {data}\n" in render(card)
 
 
 def test_every_task_has_a_type_of_its_own():
