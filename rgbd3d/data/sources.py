@@ -139,5 +139,8 @@ def _frames_of_split(folder: Path, split: str) -> Path:
     if (folder / split).is_dir():
         return folder / split
     if split != "train":
-        raise DataError(f"{folder}: no split {split!r}; a folder of frames has 'train' only, or a sub-folder per split")
+        raise DataError(
+            f"{folder}: no split {split!r}, as it has no sub-folder of this name; without one, all frames of a folder "
+            "are its split 'train'"
+        )
     return folder
