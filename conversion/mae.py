@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from rgbd3d.backbones.positions import is_sincos
-from rgbd3d.backbones.vit import build_vit
-from rgbd3d.cards import own_backbone
 from rgbd3d.folder import save_pretrained_folder
+from rgbd3d.methods import build_method
 from rgbd3d.registry import get_card
 
 KEYS: tuple[tuple[str, str], ...] = (
@@ -86,10 +85,10 @@ def backbone_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_folder(file: Path, name: str, folder: Path) -> Path:
-    """Writes the backbone in a file as a model folder, which `--start` and `rgbd3d.from_pretrained` take.
+    """Writes a file as a model folder, which `--start` and `rgbd3d.from_pretrained` take.
 
     Args:
-        file: As for `read`.
+        file: As for `read`. Of an encoder-only file the folder holds the backbone, else the decoder too.
         name: Of the card that describes it.
         folder: As for `save_pretrained_folder`.
 
@@ -102,14 +101,21 @@ def write_folder(file: Path, name: str, folder: Path) -> Path:
         raise ValueError(
             f"{name} does not describe a public MAE checkpoint; mae-vitb-imagenet and mae-vitl-imagenet do"
         )
-    backbone = build_vit(own_backbone(card.backbone))
-    backbone.load_weights(backbone_weights(read(file)))
-    return save_pretrained_folder(backbone, card, folder)
+    method, state = build_method(card), read(file)
+    method.backbone.load_weights(backbone_weights(state))
+    if not _has_decoder(state):
+        return save_pretrained_folder(method.backbone, card, folder)
+    method.load_state_dict(convert(state) | {"backbone.pos_embed": method.backbone.pos_embed})
+    return save_pretrained_folder(method, card, folder)
+
+
+def _has_decoder(state: dict[str, Tensor]) -> bool:
+    return any(key.startswith(("decoder", "mask_token")) for key in state)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Converts a file."""
-    parser = argparse.ArgumentParser(description="Writes the backbone of a public MAE checkpoint as a model folder.")
+    parser = argparse.ArgumentParser(description="Writes a public MAE checkpoint as a model folder.")
     parser.add_argument("file", type=Path)
     parser.add_argument("card", help="mae-vitb-imagenet or mae-vitl-imagenet")
     parser.add_argument("folder", type=Path)

@@ -92,6 +92,16 @@ def test_commands_fit_their_cards_and_data(command: str):
         assert card.data.every == {"scannet25": 25, "scannet": 100}[options.data]
 
 
+def test_what_is_started_from_is_a_folder_that_a_command_writes():
+    """A plain word would be a card's name; a converted model or a run is a path."""
+    converted = {f"./{folder}" for folder in re.findall(r"python conversion/mae\.py \S+ \S+ (\S+)", PAGE)}
+    parsed_commands = [parsed(command)[0] for command in re.findall(r"rgbd3d (?:pretrain|finetune) [^`\n$\\]+", PAGE)]
+    runs = {f"{options.output or f'runs/{options.card}'}/final" for options in parsed_commands}
+    starts = {options.start for options in parsed_commands if options.start} - {"FOLDER"}
+    assert converted & starts
+    assert starts <= converted | runs
+
+
 def test_folders_hold_one_run_each():
     runs: dict[str, str] = {}
     for command in COMMANDS:

@@ -13,6 +13,14 @@ def test_table_equals_mae(golden):
     torch.testing.assert_close(sincos_2d(24, (5, 5)).double(), reference[1:], rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize(("name", "dim", "rows", "columns"), [("4x4_dim8", 8, 4, 4), ("5x7_dim16", 16, 5, 7)])
+def test_table_of_multimae_has_halves_and_axes_swapped(golden, name, dim, rows, columns):
+    """FACTS.md §6.4: its first half counts along the outer loop, which runs over the columns."""
+    reference = load_file(golden / "multimae_optim" / "outputs.safetensors")[f"posemb_{name}"]
+    swapped = sincos_2d(dim, (columns, rows)).roll(dim // 2, dims=1)
+    torch.testing.assert_close(swapped, reference[0].flatten(1).T, rtol=1e-4, atol=1e-5)
+
+
 def test_rectangle_by_formula():
     dim, rows, columns = 8, 3, 5
     table = sincos_2d(dim, (rows, columns))

@@ -1,6 +1,6 @@
 """Protocols refuse data that they are not for, and what they score is never trained on."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -50,6 +50,26 @@ def trained(monkeypatch):
     record(transfer, "DenseHead")
     record(transfer, "LinearHead")
     return made
+
+
+def test_a_fine_tuning_by_name_is_always_the_same():
+    """Published numbers were measured with these; another recipe is another protocol."""
+    short = {
+        "epochs": 8,
+        "batch_size": 16,
+        "lr": 1e-3,
+        "layer_decay": 0.75,
+        "weight_decay": 0.05,
+        "warmup_epochs": 2,
+        "depth_weight": 2.0,
+        "color_jitter": 0.3,
+        "precision": "fp32",
+    }
+    assert {name: asdict(recipe) for name, recipe in protocols.FINE_TUNINGS.items()} == {
+        "finetune": short,
+        "finetune-long": short | {"epochs": 40},
+        "finetune-80": short | {"epochs": 80, "precision": "bf16"},
+    }
 
 
 @pytest.mark.parametrize("protocol", SHORT)
