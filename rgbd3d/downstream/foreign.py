@@ -173,6 +173,19 @@ def foreign_weights(section: ForeignBackbone) -> dict[str, Tensor]:
     return transformers_backbones.load_transformers(transformers_backbones.read_config(folder), folder)
 
 
+def own_size(section: ForeignBackbone, known: Particulars) -> Size:
+    """(height, width) of the images that its library's weights were trained on; 224 x 224 where it does not say."""
+    if section.library == "timm":
+        return timm_backbones.input_size(section.model)
+    match (known.config or {}).get("image_size"):
+        case int(side):
+            return side, side
+        case [int(height), int(width)]:
+            return height, width
+        case _:
+            return 224, 224
+
+
 def _build(section: ForeignBackbone, known: Particulars | None) -> tuple[nn.Module, Particulars]:
     if section.library == "timm":
         network, config = timm_backbones.build_timm(section.model), None

@@ -54,6 +54,12 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(config.mean), tuple(config.std)
 
 
+def input_size(name: str) -> tuple[int, int]:
+    """(height, width) of the images that timm's weights of a name were trained on."""
+    _, height, width = _pretrained(name).input_size
+    return height, width
+
+
 def license_of(name: str) -> str | None:
     """The terms of timm's weights of a name, as timm states them; None if it does not."""
     return _pretrained(name).license

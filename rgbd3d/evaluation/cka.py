@@ -66,15 +66,15 @@ def cka(
     some of the layers or columns; the result is the same.
 
     Args:
-        a: Card, folder, Hub id, `timm:NAME` or `random:CARD`; see `rgbd3d.evaluation.networks.open_network`.
+        a: Card, folder, Hub id, `timm:NAME`, `transformers:OWNER/NAME` or `random:CARD`; see
+            `rgbd3d.evaluation.networks.open_network`.
         b: Likewise.
         source: Address of the frames, see `rgbd3d.data.sources.open_source`, or an open source.
         split: Part of the source, where an address is given.
         frames: So many, evenly spaced over the source, or all if there are fewer.
         estimator: See the module.
         batch_size: Of the minibatch estimator: batches have so many frames or a few more, spread over the source.
-        layers: Modules of both networks by name, or a key of `LAYER_SETS`; by default the blocks or stages that timm
-            lists in `feature_info`.
+        layers: Modules of both networks by name, or a key of `LAYER_SETS`; by default the blocks or stages of each.
         device: Where networks and features are: "cpu", "cuda" or "auto".
         memory: Bytes that features may take at a time, and inner products likewise.
         output: FILE.png for the heat maps; FILE.json gets the numbers.

@@ -1,4 +1,4 @@
-"""Open any checkpoint whose features are to be looked at: a card, a folder, a Hub id, or a model of timm."""
+"""Open any checkpoint whose features are to be looked at: of this library, of timm or of transformers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from rgbd3d import registry
 from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.resize import resize_color
 from rgbd3d.downstream.base import TaskNetwork
+from rgbd3d.downstream.foreign import build_foreign, foreign_weights, own_size, section_of
 from rgbd3d.strict_yaml import did_you_mean
 from rgbd3d.types import RGBDSample
 
-_TIMM, _RANDOM = "timm:", "random:"
+_RANDOM, _LIBRARIES = "random:", ("timm:", "transformers:")
+_ANY_SIZE = (224, 224)
+"""For a section of a card; images are shown at the size that the weights were trained on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Network:
         return normalise_image(stack / 255, self.mean, self.std)
 
     def layers(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Names of modules: the given ones, or the blocks or stages that timm lists.
+        """Names of modules: the given ones, or the blocks or stages.
 
         Raises:
             ValueError: There is no such module, or none is listed.
@@ -53,6 +56,7 @@ class Network:
         known = {name for name, _ in self.module.named_modules() if name}
         if names is None:
             found = tuple(str(info["module"]) for info in getattr(self.module, "feature_info", ()))
+            found = found or _first_list(self.module)
             if not found:
                 raise ValueError(f"{self.name} lists no layers; name some, for example {sorted(known)[:3]}")
             return found
@@ -69,21 +73,23 @@ def open_network(spec: str | Path) -> Network:
         spec: One of
             a card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote, or a Hub id, as in `rgbd3d.from_pretrained`:
             of a fine-tuned model the backbone;
-            `timm:NAME`, a model of timm with its pre-trained weights;
+            `timm:NAME` or `transformers:OWNER/NAME`, either with @COMMIT behind it: a backbone with its pre-trained
+            weights, or `random:` before it, without;
             `random:CARD`, the network of a card as it is before training, drawn from seed 0.
 
     Raises:
         ModelError: There is none, or it has no weights.
+        HubError: The Hub does not give it.
     """
     text = str(spec)
-    if text.startswith(_TIMM):
-        return _open_timm(text)
-    if text.startswith(_RANDOM):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if text.removeprefix(_RANDOM).startswith(_LIBRARIES):
+            return _open_foreign(text)
+        if text.startswith(_RANDOM):
             model = registry.create_model(text.removeprefix(_RANDOM))
-    else:
-        model = registry.from_pretrained(spec)
+        else:
+            model = registry.from_pretrained(spec)
     network = model.network
     if isinstance(network, TaskNetwork):
         shown = network.preprocessing
@@ -93,11 +99,21 @@ def open_network(spec: str | Path) -> Network:
     return Network(text, model.backbone.eval(), (height, width), preprocessing["mean"], preprocessing["std"])
 
 
-def _open_timm(text: str) -> Network:
+def _open_foreign(text: str) -> Network:
     try:
-        module = timm.create_model(text.removeprefix(_TIMM), pretrained=True, num_classes=0)
-    except RuntimeError as error:  # an unknown name, or one without weights
+        section = section_of(text, _ANY_SIZE)
+        module, known = build_foreign(section)
+        if section.pretrained:
+            module.load_state_dict(foreign_weights(section))
+    except ValueError as error:
         raise registry.ModelError(f"{text}: {error}") from error
-    config = timm.data.resolve_model_data_config(module)
-    _, height, width = config["input_size"]
-    return Network(text, module.eval(), (height, width), config["mean"], config["std"])
+    return Network(text, module.eval(), own_size(section, known), known.mean, known.std)
+
+
+def _first_list(module: nn.Module) -> tuple[str, ...]:
+    """The modules of the outermost list: the blocks of a plain transformer, the stages of another network."""
+    lists = [(name, part) for name, part in module.named_modules() if isinstance(part, nn.ModuleList) and len(part) > 1]
+    if not lists:
+        return ()
+    name, part = min(lists, key=lambda entry: entry[0].count("."))
+    return tuple(f"{name}.{index}" for index in range(len(part)))

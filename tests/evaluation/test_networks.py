@@ -3,11 +3,16 @@
 import pytest
 import timm
 import torch
+from foreign_backbones import DINO, MEAN, STD, VIT, publish_dino, publish_timm
 from labelled_source import LabelledSource, register_tiny_card
+from safetensors.torch import load_file
 
 from rgbd3d import card_weights, registry
 from rgbd3d.data.batch import normalise_image
+from rgbd3d.evaluation.cka import cka
 from rgbd3d.evaluation.networks import Network, open_network
+
+pytest_plugins = ["hub_fixtures"]
 
 NAME = "mask3d-vitt-synthrooms"
 
@@ -35,21 +40,48 @@ def test_of_a_fine_tuned_model_the_backbone_is_looked_at():
     assert open_network(f"random:{name}").layers() == network.layers()
 
 
-def test_a_timm_model_brings_its_preprocessing(monkeypatch):
-    create = timm.create_model
-
-    def offline(name, pretrained, **kwargs):
-        assert pretrained
-        return create(name, **kwargs)
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    network = open_network("timm:test_vit")
-    config = timm.get_pretrained_cfg("test_vit")
-    assert network.name == "timm:test_vit"
+def test_a_timm_model_brings_its_weights_and_preprocessing(hub, tmp_path):
+    commit = publish_timm(hub, tmp_path / "vit")
+    network = open_network(f"timm:{VIT}@{commit}")
+    config = timm.get_pretrained_cfg(VIT)
+    assert network.name == f"timm:{VIT}@{commit}"
     assert network.size == config.input_size[1:]
     assert network.mean == config.mean
-    with pytest.raises(registry.ModelError, match=r"timm:no_such_net: .*Unknown model"):
-        open_network("timm:no_such_net")
+    assert network.std == config.std
+    published = load_file(tmp_path / "vit" / "model.safetensors")
+    assert torch.equal(network.module.state_dict()["blocks.1.mlp.fc1.weight"], published["blocks.1.mlp.fc1.weight"])
+    assert not network.module.training
+    assert network.layers() == tuple(f"blocks.{block}" for block in range(len(network.module.blocks)))
+
+
+def test_a_transformers_model_brings_its_weights_and_preprocessing(hub, tmp_path):
+    commit = publish_dino(hub, tmp_path / "dino")
+    network = open_network(f"transformers:{DINO}@{commit}")
+    assert (network.size, network.mean, network.std) == ((28, 28), tuple(MEAN), tuple(STD))
+    published = load_file(tmp_path / "dino" / "model.safetensors")
+    key = "encoder.layer.2.mlp.fc1.weight"
+    assert torch.equal(network.module.state_dict()[key], published[key])
+    assert network.layers() == tuple(f"encoder.layer.{block}" for block in range(4))
+    source = LabelledSource(6)
+    compared = cka(network, open_network(f"random:{NAME}"), source, frames=6)
+    assert (len(compared.between), len(compared.between[0])) == (4, 12)
+
+
+def test_another_library_s_network_without_weights():
+    first, second = (open_network(f"random:timm:{VIT}") for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.module.parameters(), second.module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("timm:no_such_net", "timm:no_such_net: timm knows no model 'no_such_net'"),
+        ("transformers:", "should look like timm:NAME, transformers:OWNER/NAME"),
+    ],
+)
+def test_what_another_library_does_not_have(spec, message):
+    with pytest.raises(registry.ModelError, match=message):
+        open_network(spec)
 
 
 def test_pictures_are_resized_and_normalised():
