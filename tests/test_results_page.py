@@ -28,7 +28,8 @@ def test_the_page_is_fresh(results_page):
 def test_a_changed_number_makes_it_stale(results_page, tmp_path, monkeypatch):
     page = tmp_path / "results.md"
     text = results_page.PAGE.read_text("utf-8")
-    start = text.index(results_page.BEGIN.format("long"))
+    begin = results_page.BEGIN.format("80 epochs")
+    start = text.index(begin) + len(begin)
     digit = next(i for i, letter in enumerate(text[start:], start) if letter.isdigit())
     page.write_text(text[:digit] + str(9 - int(text[digit])) + text[digit + 1 :], "utf-8")
     monkeypatch.setattr(results_page, "PAGE", page)
