@@ -180,6 +180,6 @@ def _folder_of_cards(cards: str | Path, revision: str | None) -> Path:
         raise ModelError(f"there is no folder {str(cards)!r}, and it is no Hub id (owner/name)")
     if revision is None or not COMMIT.fullmatch(revision):
         raise ModelError(f"cards from the Hub are pinned: register({cards!r}, revision=<commit of 40 hex digits>)")
-    from rgbd3d.hub import snapshot
+    from rgbd3d.hub_download import snapshot
 
     return snapshot(cards, revision, ["*.yaml"])[0]

@@ -59,10 +59,10 @@ def weight_files(card: Card, task: str | None) -> dict[str, Path]:
         )
     wanted = {file: pins[file] for file in [BACKBONE_FILE, *(rest if whole else [])]}
     if card.weights.status == "hub":
-        from rgbd3d.hub import download
+        from rgbd3d.hub_download import download
 
         return download(str(card.weights.repo), str(card.weights.revision), wanted)
-    from rgbd3d.hub_verify import check_pin
+    from rgbd3d.pins import check_pin
 
     paths = {file: BUNDLED_WEIGHTS / card.name / file for file in wanted}
     try:

@@ -26,10 +26,10 @@ from rgbd3d.backbones.vit import RgbdViT, build_vit
 from rgbd3d.cards import Backbone, Card, Weights, dump, load_card
 from rgbd3d.configuration import RgbdConfig
 from rgbd3d.downstream.network import TaskNetwork, build_task_network, particulars_of, task_sections
-from rgbd3d.hub_verify import check_pin, pin
 from rgbd3d.model_card import render
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel, RgbdPreTrainedModel, write_companions
 from rgbd3d.modeling_tasks import TASK_MODELS, RgbdForTask
+from rgbd3d.pins import check_pin, pin
 from rgbd3d.seeding import generator
 
 WEIGHTS = "model.safetensors"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from rgbd3d.cards import WeightFile, load_card
-from rgbd3d.files import sha256
+from rgbd3d.cards import load_card
 from rgbd3d.hub_errors import HubError
+from rgbd3d.pins import check_pin
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -295,25 +295,6 @@ def check_hashes(folder: Path, present: Collection[str]) -> str:
     for name, expected in pinned.items():
         check_pin(folder / name, name, expected)
     return f"{len(pinned)} files as pinned in card.yaml"
-
-
-def check_pin(path: Path, name: str, expected: WeightFile) -> None:
-    """Compares a file with its pin.
-
-    Raises:
-        ValueError: Its size or sha256 differs.
-    """
-    size = path.stat().st_size
-    if size != expected.bytes:
-        raise ValueError(f"{name} has {size} bytes instead of {expected.bytes}")
-    found = pin(path)
-    if found.sha256 != expected.sha256:
-        raise ValueError(f"{name} has sha256 {found.sha256} instead of {expected.sha256}")
-
-
-def pin(path: Path) -> WeightFile:
-    """Size and sha256 of a file, as a card pins it."""
-    return WeightFile(sha256=sha256(path), bytes=path.stat().st_size)
 
 
 def check_golden(folder: Path) -> str:

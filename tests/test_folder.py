@@ -17,8 +17,9 @@ from rgbd3d import folder as hub_folder
 from rgbd3d.backbones.vit import RgbdViT
 from rgbd3d.cards import dump, load_card
 from rgbd3d.folder import PRETRAINING
-from rgbd3d.hub_verify import check_folder, pin
+from rgbd3d.hub_verify import check_folder
 from rgbd3d.modeling import RgbdModel
+from rgbd3d.pins import pin
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from rgbd3d import card_weights, registry
 from rgbd3d.cards import Card
 from rgbd3d.folder import GOLDEN
-from rgbd3d.hub_verify import GOLDEN_TOLERANCE, check_pin
+from rgbd3d.hub_verify import GOLDEN_TOLERANCE
+from rgbd3d.pins import check_pin
 
 BUNDLED = [
     registry.get_card(name) for name in registry.list_models() if registry.get_card(name).weights.status == "bundled"

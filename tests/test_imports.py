@@ -13,11 +13,12 @@ PACKAGE = REPOSITORY / "rgbd3d"
 
 # Layers of the science, lowest first: what a unit may import beside itself and the units that import nothing of ours.
 CARDS = {"cards", "card_sections", "objectives", "optimization", "tasks"}
-NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code", "optional", "precision"} | CARDS
+NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code", "optional", "precision", "pins"} | CARDS
 BELOW_BACKBONES = NOUNS | {"geometry", "masking", "losses"}
 BELOW_METHODS = BELOW_BACKBONES | {"backbones", "heads"}
 ZOO = {"registry", "card_index", "card_weights", "zoo", "model_card"}
-HUB = {"hub", "hub_errors", "hub_verify", "folder"}
+DOWNLOAD = {"hub_download", "hub_errors"}
+HUB = {"hub", "hub_verify", "folder"} | DOWNLOAD
 TRANSFORMERS_HEADS = {"modeling_upernet", "modeling_mask2former"}
 MODELING = {"modeling", "modeling_base", "modeling_tasks"} | TRANSFORMERS_HEADS
 FACE = {"configuration", "processing"} | MODELING
@@ -33,6 +34,7 @@ ALLOWED = {
     "foreign_code": set(),
     "optional": set(),
     "precision": {"optimization"},
+    "pins": {"cards", "files"},
     "objectives": {"strict_yaml"},
     "optimization": {"strict_yaml"},
     "tasks": {"strict_yaml", "objectives"},
@@ -46,17 +48,18 @@ ALLOWED = {
     "methods": BELOW_METHODS,
     "report": NOUNS,
     "data": NOUNS | {"geometry", "report"},
-    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "card_weights", "hub"},
-    "card_index": NOUNS | HUB,
-    "card_weights": NOUNS | HUB | {"card_index"},
+    "downstream": BELOW_METHODS | TRANSFORMERS_HEADS | {"data", "card_weights", "hub_download"},
+    "card_index": NOUNS | DOWNLOAD,
+    "card_weights": NOUNS | DOWNLOAD | {"card_index"},
     "registry": NOUNS | HUB | FACE | {"card_index", "card_weights", "downstream", "zoo"},
     "zoo": NOUNS | {"card_index", "card_weights", "data"},
     "model_card": NOUNS | {"zoo"},
     "hub": NOUNS | HUB,
+    "hub_download": NOUNS | {"hub_errors"},
     "hub_errors": NOUNS,
-    "hub_datasets": NOUNS | HUB | {"data"},
+    "hub_datasets": NOUNS | DOWNLOAD | {"data"},
     "hub_verify": NOUNS | HUB,
-    "folder": NOUNS | HUB | FACE | {"backbones", "downstream", "model_card"},
+    "folder": NOUNS | FACE | {"backbones", "downstream", "model_card"},
     "export": NOUNS | FACE | {"backbones"},
     "configuration": NOUNS | {"backbones", "downstream"},
     "postprocessing": NOUNS | {"heads"},

@@ -17,9 +17,9 @@ from rgbd3d.cards import Card, CardError, Weights
 from rgbd3d.data.schema import encode_sample, write_shard
 from rgbd3d.folder import save_pretrained_folder, stored_weights
 from rgbd3d.hub import HubError
-from rgbd3d.hub_verify import pin
 from rgbd3d.methods import build_method
 from rgbd3d.modeling import RgbdForPreTraining, RgbdModel
+from rgbd3d.pins import pin
 from rgbd3d.registry import ModelError, NoWeightsError, UnknownModelError
 from rgbd3d.training.frames import open_frames
 

@@ -14,8 +14,8 @@ from rgbd3d import card_index, card_weights, cards, registry
 from rgbd3d.cards import Card, Evaluation, Weights
 from rgbd3d.downstream.network import build_task_network
 from rgbd3d.folder import stored_weights
-from rgbd3d.hub_verify import pin
 from rgbd3d.modeling_tasks import TASK_MODELS
+from rgbd3d.pins import pin
 from rgbd3d.registry import ModelError, NoWeightsError
 from rgbd3d.tasks import ConvNeXt, SemanticSegmentation
 

@@ -15,7 +15,7 @@ from rgbd3d.downstream import timm_backbones, transformers_backbones
 from rgbd3d.downstream.base import Size
 from rgbd3d.downstream.levels import levels_of, require_any_size
 from rgbd3d.downstream.sections import Particulars
-from rgbd3d.hub import resolve_revision, snapshot
+from rgbd3d.hub_download import resolve_revision, snapshot
 
 NOT_KNOWN = "not stated"
 """Stands for the terms of weights of which nobody says them."""

@@ -28,7 +28,7 @@ from rgbd3d.folder import (
     write_prediction,
     write_tensors,
 )
-from rgbd3d.hub_verify import pin
+from rgbd3d.pins import pin
 from rgbd3d.training.curves import run_curve, write_curve
 from rgbd3d.training.pretrain import FINAL
 from rgbd3d.training.provenance import TRAIN_STATE

@@ -20,8 +20,9 @@ from rgbd3d.backbones.vit import build_vit
 from rgbd3d.cards import dump, load_card
 from rgbd3d.downstream.base import TaskNetwork
 from rgbd3d.downstream.network import build_task_network
-from rgbd3d.hub_verify import check_folder, pin
+from rgbd3d.hub_verify import check_folder
 from rgbd3d.modeling_tasks import TASK_MODELS
+from rgbd3d.pins import pin
 from rgbd3d.registry import ModelError, NoWeightsError
 
 TASKS = tuple(OBJECTIVES)
