@@ -80,8 +80,7 @@ def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def backbone_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The encoder's part of `convert`, with timm's names, as `load_backbone` of a method takes it."""
-    prefix = "backbone."
-    return {key.removeprefix(prefix): value for key, value in convert(state).items() if key.startswith(prefix)}
+    return _part(convert(state), "backbone.")
 
 
 def write_folder(file: Path, name: str, folder: Path) -> Path:
@@ -101,16 +100,13 @@ def write_folder(file: Path, name: str, folder: Path) -> Path:
         raise ValueError(
             f"{name} does not describe a public MAE checkpoint; mae-vitb-imagenet and mae-vitl-imagenet do"
         )
-    method, state = build_method(card), read(file)
-    method.backbone.load_weights(backbone_weights(state))
-    if not _has_decoder(state):
+    method, state = build_method(card), convert(read(file))
+    method.backbone.load_weights(_part(state, "backbone."))
+    decoder = _part(state, "decoder.")
+    if not decoder:
         return save_pretrained_folder(method.backbone, card, folder)
-    method.load_state_dict(convert(state) | {"backbone.pos_embed": method.backbone.pos_embed})
+    method.decoder.load_state_dict(decoder)
     return save_pretrained_folder(method, card, folder)
-
-
-def _has_decoder(state: dict[str, Tensor]) -> bool:
-    return any(key.startswith(("decoder", "mask_token")) for key in state)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -126,6 +122,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _rename(key: str) -> str:

@@ -40,12 +40,13 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("--output", type=Path, metavar="FILE.png", help="draw them; the tables go to FILE.md")
 
 
+_CHECKPOINT = "card, folder, Hub id, timm:NAME or transformers:OWNER/NAME; random:NAME is a card or backbone untrained"
+
+
 def _add_cka(commands: Any) -> None:
     command = add_command(commands, "cka", _cka, "compare two checkpoints layer by layer on the same frames")
     for name in ("a", "b"):
-        command.add_argument(
-            name, metavar=name.upper(), help="card, folder, Hub id, timm:NAME, transformers:OWNER/NAME or random:CARD"
-        )
+        command.add_argument(name, metavar=name.upper(), help=_CHECKPOINT)
     command.add_argument("--data", required=True, metavar="SOURCE")
     command.add_argument("--split", default="train")
     command.add_argument("--frames", type=positive, default=512, metavar="N", help="evenly spaced (default: 512)")

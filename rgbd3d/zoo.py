@@ -177,7 +177,7 @@ def trained_on(data: Data) -> str:
     if data.frames:
         facts.append(f"frames {data.frames[0]} to {data.frames[1] - 1}")
     if data.label_share < 1:
-        facts.append(f"{data.label_share:.0%} of them")
+        facts.append(f"{data.label_share:.0%} of the frames")
     return f"{data.source} ({', '.join(facts)})"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rgbd3d.evaluation.result import Result
+from rgbd3d.registry import get_card
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = sorted((REPOSITORY / "docs" / "results").glob("*.json"))
@@ -25,11 +26,13 @@ def test_the_page_is_fresh(results_page):
     assert results_page.main(["--check"]) == 0, "run `make results`"
 
 
-def test_a_changed_number_makes_it_stale(results_page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["80 epochs", "40 epochs", "curve"])
+def test_a_changed_number_makes_it_stale(results_page, tmp_path, monkeypatch, part):
     page = tmp_path / "results.md"
     text = results_page.PAGE.read_text("utf-8")
-    begin = results_page.BEGIN.format("80 epochs")
+    begin = results_page.BEGIN.format(part)
     start = text.index(begin) + len(begin)
+    start = text.index("± ", start)
     digit = next(i for i, letter in enumerate(text[start:], start) if letter.isdigit())
     page.write_text(text[:digit] + str(9 - int(text[digit])) + text[digit + 1 :], "utf-8")
     monkeypatch.setattr(results_page, "PAGE", page)
@@ -43,3 +46,28 @@ def test_results_are_of_three_seeds_on_the_same_frames(file):
     assert result.data.digest == Result.load(FILES[0]).data.digest
     assert "/" not in result.data.source, "the data's name, not a place"
     assert f"--data {result.data.source}" in result.command
+
+
+METRICS = {"delta1, %": "delta1", "AbsRel": "abs_rel", "pixel accuracy, %": "pixel_accuracy", "mIoU, %": "miou"}
+"""Names of the cards -> those of the files."""
+
+
+@pytest.mark.parametrize(
+    ("card", "protocol", "pretrained", "random"),
+    [
+        ("mask3d-vitt-synthrooms", "finetune-80", "finetune-80.pretrained", "finetune-80.random"),
+        ("mask3d-vitt-synthrooms", "probe", "probe.pretrained", "probe.random"),
+        ("mask3d-vitt-synthrooms-5005", "finetune-long", "finetune-long.first-stage", "finetune-long.random"),
+        ("mask3d-vitt-synthrooms-5005", "probe", "probe.step4000", "probe.random"),
+    ],
+)
+def test_cards_have_the_numbers_of_the_files(card, protocol, pretrained, random):
+    own, other = (Result.load(REPOSITORY / "docs" / "results" / f"{name}.json") for name in (pretrained, random))
+    numbers = [number for number in get_card(card).measured if number.protocol == f"nyuv2-train795/{protocol}"]
+    assert {number.metric for number in numbers} == METRICS.keys()
+    for number in numbers:
+        metric = METRICS[number.metric]
+        expected = (own.mean(metric), own.std(metric), other.mean(metric), other.std(metric))
+        found = (number.mean, number.std, number.baseline, number.baseline_std)
+        assert found == pytest.approx(expected, abs=6e-5 if metric == "abs_rel" else 6e-3)
+        assert number.seeds == len(own.seeds)

@@ -178,7 +178,8 @@ def test_texts_speak_of_the_task(card: Card):
 def test_the_part_of_the_frames_is_said():
     card = registry.get_card(NAME)
     part = replace(card, data=replace(card.data, frames=(0, 675), label_share=0.2))
-    assert ", frames 0 to 674, 20% of them)" in " ".join(zoo.describe(part).split())
+    said = "synthrooms (train, 2000 deep rooms with 4 frames each, frames 0 to 674, 20% of the frames)"
+    assert said in " ".join(zoo.describe(part).split())
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ _BUILDERS: dict[str, Callable[[int], object]] = {
     "upernet": lambda dim: UperNet(name="upernet", width=2 * _third(dim)),
     "mask2former": lambda dim: Mask2Former(name="mask2former", width=_third(dim, 32)),
 }
-"""Heads in the proportions to the backbone's width that their authors use on a ViT-B of 768 channels, where they do."""
+"""Heads in proportion to the backbone's width: on a ViT-B of 768 channels they are as wide as in their papers."""
 
 
 def heads_of(task: str) -> tuple[str, ...]:

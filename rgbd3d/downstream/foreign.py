@@ -98,30 +98,34 @@ def section_of(spec: str, image_size: Size) -> ForeignBackbone:
         ValueError: See `on_backbone`.
         HubError: See `on_backbone`.
     """
-    match = _SPEC.fullmatch(spec)
-    if match is None:
-        raise ValueError(
-            f"the backbone {spec!r} should look like timm:NAME, transformers:OWNER/NAME, or either with @COMMIT behind "
-            "it, a commit of 40 hex digits, and random: before it for random initialisation"
-        )
-    library, revision = match["library"], match["revision"]
-    model = timm_backbones.full_name(match["model"]) if library == "timm" else match["model"]
-    pretrained = match["random"] is None
-    if revision is None and (pretrained or library == "transformers"):
-        revision = resolve_revision(timm_backbones.repository_of(model) if library == "timm" else model)
-    section = ForeignBackbone(
-        library="timm" if library == "timm" else "transformers",
-        model=model,
-        revision=revision,
-        pretrained=pretrained,
-        image_size=image_size,
-        parameters=1,
-    )
+    section = _pinned(spec, image_size)
     with torch.device("meta"):
         network, known = _build(section, None)
     height, width = (max(round(side / known.stride), 1) * known.stride for side in image_size)
     require_any_size(network, (height, width))
     return replace(section, image_size=(height, width), parameters=_parameters(network))
+
+
+def open_foreign(spec: str) -> tuple[ForeignBackbone, nn.Module, Particulars]:
+    """A backbone to look at, as its library has it: the images that it sees may have one size only.
+
+    Args:
+        spec: See `on_backbone`.
+
+    Returns:
+        Its section, at the size of the images that its weights were trained on (224 x 224 where the library does not
+        say); the network, whose random weights are drawn from torch's global generator; and what is to be known of it.
+
+    Raises:
+        ValueError: See `on_backbone`.
+        HubError: See `on_backbone`.
+    """
+    section = _pinned(spec, (224, 224))
+    network, known = _build(section, None)
+    if section.pretrained:
+        network.load_state_dict(foreign_weights(section))
+    size = _own_size(section, known) or section.image_size
+    return replace(section, image_size=size, parameters=_parameters(network)), network, known
 
 
 def build_foreign(section: ForeignBackbone, known: Particulars | None = None) -> tuple[nn.Module, Particulars]:
@@ -173,8 +177,30 @@ def foreign_weights(section: ForeignBackbone) -> dict[str, Tensor]:
     return transformers_backbones.load_transformers(transformers_backbones.read_config(folder), folder)
 
 
-def own_size(section: ForeignBackbone, known: Particulars) -> Size:
-    """(height, width) of the images that its library's weights were trained on; 224 x 224 where it does not say."""
+def _pinned(spec: str, image_size: Size) -> ForeignBackbone:
+    """The section of a spec before its network is known."""
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise ValueError(
+            f"the backbone {spec!r} should look like timm:NAME, transformers:OWNER/NAME, or either with @COMMIT behind "
+            "it, a commit of 40 hex digits, and random: before it for random initialisation"
+        )
+    library, revision = match["library"], match["revision"]
+    model = timm_backbones.full_name(match["model"]) if library == "timm" else match["model"]
+    pretrained = match["random"] is None
+    if revision is None and (pretrained or library == "transformers"):
+        revision = resolve_revision(timm_backbones.repository_of(model) if library == "timm" else model)
+    return ForeignBackbone(
+        library="timm" if library == "timm" else "transformers",
+        model=model,
+        revision=revision,
+        pretrained=pretrained,
+        image_size=image_size,
+        parameters=1,
+    )
+
+
+def _own_size(section: ForeignBackbone, known: Particulars) -> Size | None:
     if section.library == "timm":
         return timm_backbones.input_size(section.model)
     match (known.config or {}).get("image_size"):
@@ -183,7 +209,7 @@ def own_size(section: ForeignBackbone, known: Particulars) -> Size:
         case [int(height), int(width)]:
             return height, width
         case _:
-            return 224, 224
+            return None
 
 
 def _build(section: ForeignBackbone, known: Particulars | None) -> tuple[nn.Module, Particulars]:

@@ -102,7 +102,10 @@ def _pretrained(name: str) -> PretrainedCfg:
     Raises:
         ValueError: timm knows no such name.
     """
-    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    try:
+        config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError as error:  # a model that it has, with weights that it has not
+        raise ValueError(f"timm knows no weights {name!r}: {error}") from error
     if config is None:
         raise ValueError(f"timm knows no model {name!r}{did_you_mean(name, timm.list_models())}")
     return config

@@ -66,8 +66,7 @@ def cka(
     some of the layers or columns; the result is the same.
 
     Args:
-        a: Card, folder, Hub id, `timm:NAME`, `transformers:OWNER/NAME` or `random:CARD`; see
-            `rgbd3d.evaluation.networks.open_network`.
+        a: Card, folder, Hub id or a backbone of another library; see `rgbd3d.evaluation.networks.open_network`.
         b: Likewise.
         source: Address of the frames, see `rgbd3d.data.sources.open_source`, or an open source.
         split: Part of the source, where an address is given.
@@ -83,6 +82,7 @@ def cka(
         ValueError: Fewer than 4 frames, an unknown estimator or layer, a layer that puts out the same for every frame,
             more frames than the memory allows, or an output that is no .png.
         ModelError: There is no such checkpoint.
+        HubError: The Hub does not give it.
         DataError: The data cannot be read.
     """
     if estimator not in get_args(Estimator):
@@ -281,8 +281,8 @@ def _features(
     rows = slice(0, 0)
 
     def keep(columns: Tensor, part: _Part) -> Any:
-        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            columns[rows] = output.flatten(1)[:, part.start : part.stop]
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            columns[rows] = _put_out(output).flatten(1)[:, part.start : part.stop]
 
         return hook
 
@@ -307,9 +307,10 @@ def _widths(network: Network, modules: Sequence[nn.Module], layers: Sequence[str
 
     def keep(number: int) -> Any:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if widths[number] or not isinstance(output, Tensor):
+            features = _put_out(output)
+            if widths[number] or not isinstance(features, Tensor):
                 raise ValueError(f"{network.name}: {layers[number]} does not put out one tensor per image")
-            widths[number] = output[0].numel()
+            widths[number] = features[0].numel()
 
         return hook
 
@@ -322,6 +323,11 @@ def _widths(network: Network, modules: Sequence[nn.Module], layers: Sequence[str
     if unused := [name for name, width in zip(layers, widths.values(), strict=True) if not width]:
         raise ValueError(f"{network.name}: {', '.join(unused)} put out nothing for an image")
     return list(widths.values())
+
+
+def _put_out(output: Any) -> Any:
+    """What a module puts out; of the blocks of transformers that put out more the features, which come first."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def _passes(widths: Sequence[int], columns: int) -> Iterator[list[_Part]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import timm.data
@@ -15,13 +16,11 @@ from rgbd3d import registry
 from rgbd3d.data.batch import normalise_image
 from rgbd3d.data.resize import resize_color
 from rgbd3d.downstream.base import TaskNetwork
-from rgbd3d.downstream.foreign import build_foreign, foreign_weights, own_size, section_of
+from rgbd3d.downstream.foreign import open_foreign
 from rgbd3d.strict_yaml import did_you_mean
 from rgbd3d.types import RGBDSample
 
 _RANDOM, _LIBRARIES = "random:", ("timm:", "transformers:")
-_ANY_SIZE = (224, 224)
-"""For a section of a card; images are shown at the size that the weights were trained on."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Network:
     """A network for RGB images with its preprocessing.
 
     Attributes:
-        name: As it was asked for.
+        name: As it was asked for; of another library's network with the commit.
         module: In evaluation mode.
         size: (height, width) of the images that it sees.
         mean: Of the pixels of each channel in 0..1, to be subtracted.
@@ -74,22 +73,26 @@ def open_network(spec: str | Path) -> Network:
             a card ("mask3d-vitt-synthrooms"), a folder that rgbd3d wrote, or a Hub id, as in `rgbd3d.from_pretrained`:
             of a fine-tuned model the backbone;
             `timm:NAME` or `transformers:OWNER/NAME`, either with @COMMIT behind it: a backbone with its pre-trained
-            weights, or `random:` before it, without;
-            `random:CARD`, the network of a card as it is before training, drawn from seed 0.
+            weights;
+            `random:` before a card, `timm:` or `transformers:`, the network before training, drawn from seed 0.
 
     Raises:
         ModelError: There is none, or it has no weights.
         HubError: The Hub does not give it.
     """
+    if str(spec).startswith(_RANDOM):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return _open(spec)
+    return _open(spec)
+
+
+def _open(spec: str | Path) -> Network:
     text = str(spec)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        if text.removeprefix(_RANDOM).startswith(_LIBRARIES):
-            return _open_foreign(text)
-        if text.startswith(_RANDOM):
-            model = registry.create_model(text.removeprefix(_RANDOM))
-        else:
-            model = registry.from_pretrained(spec)
+    name = text.removeprefix(_RANDOM)
+    if name.startswith(_LIBRARIES):
+        return _open_foreign(text)
+    model: Any = registry.from_pretrained(spec) if name == text else registry.create_model(name)
     network = model.network
     if isinstance(network, TaskNetwork):
         shown = network.preprocessing
@@ -101,13 +104,10 @@ def open_network(spec: str | Path) -> Network:
 
 def _open_foreign(text: str) -> Network:
     try:
-        section = section_of(text, _ANY_SIZE)
-        module, known = build_foreign(section)
-        if section.pretrained:
-            module.load_state_dict(foreign_weights(section))
+        section, module, known = open_foreign(text)
     except ValueError as error:
         raise registry.ModelError(f"{text}: {error}") from error
-    return Network(text, module.eval(), own_size(section, known), known.mean, known.std)
+    return Network(section.spec, module.eval(), section.image_size, known.mean, known.std)
 
 
 def _first_list(module: nn.Module) -> tuple[str, ...]:

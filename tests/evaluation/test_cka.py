@@ -209,15 +209,19 @@ def test_the_layers_of_mesa():
     ],
 )
 def test_bad_input(changes, message):
+    class Pair(torch.nn.Module):
+        def forward(self, x):
+            return {"left": x, "right": x}
+
     class Odd(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.flat, self.idle, self.usual = torch.nn.Identity(), torch.nn.Identity(), torch.nn.Identity()
-            self.pair = torch.nn.LSTM(4, 4)
+            self.pair = Pair()
 
         def forward(self, x):
             self.flat(torch.full_like(x, 0.3))
-            self.pair(x[:, 0, :, :4])
+            self.pair(x)
             return self.usual(x)
 
     odd = Network("one", Odd(), (8, 8))

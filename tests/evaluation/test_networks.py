@@ -3,9 +3,10 @@
 import pytest
 import timm
 import torch
-from foreign_backbones import DINO, MEAN, STD, VIT, publish_dino, publish_timm
+from foreign_backbones import DINO, MEAN, STD, VIT, publish_dino, publish_timm, publish_transformers
 from labelled_source import LabelledSource, register_tiny_card
 from safetensors.torch import load_file
+from transformers import SwinConfig
 
 from rgbd3d import card_weights, registry
 from rgbd3d.data.batch import normalise_image
@@ -67,15 +68,43 @@ def test_a_transformers_model_brings_its_weights_and_preprocessing(hub, tmp_path
     assert (len(compared.between), len(compared.between[0])) == (4, 12)
 
 
-def test_another_library_s_network_without_weights():
-    first, second = (open_network(f"random:timm:{VIT}") for _ in range(2))
+def test_the_commit_is_named_where_none_was_typed(hub, tmp_path):
+    commit = publish_timm(hub, tmp_path / "vit")
+    assert open_network(f"timm:{VIT}").name == f"timm:{VIT}@{commit}"
+
+
+def test_stages_that_put_out_more_than_features(hub, tmp_path):
+    config = SwinConfig(embed_dim=8, depths=[1, 1, 2], num_heads=[1, 2, 2], window_size=2, image_size=(32, 48))
+    network = open_network(f"transformers:{DINO}@{publish_transformers(hub, tmp_path / 'swin', config)}")
+    assert network.size == (32, 48)
+    assert network.layers() == tuple(f"swin.encoder.layers.{stage}" for stage in range(3))
+    same = cka(network, network, LabelledSource(6), frames=6)
+    assert [same.between[stage][stage] for stage in range(3)] == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("name", [f"timm:{VIT}", NAME])
+def test_random_weights_are_the_same_each_time_and_change_no_other_draw(name):
+    torch.manual_seed(5)
+    first, second = (open_network(f"random:{name}") for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.module.parameters(), second.module.parameters(), strict=True))
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+def test_a_network_for_images_of_one_size():
+    network = open_network("random:timm:mixer_s32_224")
+    assert network.size == (224, 224)
+    assert network.layers() == tuple(f"blocks.{block}" for block in range(8))
+    with torch.no_grad():
+        assert network.module(torch.zeros(1, 3, 224, 224)).isfinite().all()
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("timm:no_such_net", "timm:no_such_net: timm knows no model 'no_such_net'"),
+        (f"timm:{VIT.partition('.')[0]}.nosuch", "timm:test_vit.nosuch: timm knows no weights 'test_vit.nosuch'"),
         ("transformers:", "should look like timm:NAME, transformers:OWNER/NAME"),
     ],
 )
