@@ -78,11 +78,6 @@ def convert(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {_rename(key): value for key, value in state.items() if key not in POSITIONS}
 
 
-def backbone_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's part of `convert`, with timm's names, as `load_backbone` of a method takes it."""
-    return _part(convert(state), "backbone.")
-
-
 def write_folder(file: Path, name: str, folder: Path) -> Path:
     """Writes a file as a model folder, which `--start` and `rgbd3d.from_pretrained` take.
 

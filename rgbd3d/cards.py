@@ -15,17 +15,15 @@ from typing import Any, Literal
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from rgbd3d import strict_yaml
+from rgbd3d.card_data import Augment, Data, Render
 from rgbd3d.card_sections import (
     COMMIT,
     REPOSITORY,
-    Augment,
     Backbone,
-    Data,
     Evaluation,
     ForeignBackbone,
     License,
     Measured,
-    Render,
     Reported,
     Start,
     WeightFile,

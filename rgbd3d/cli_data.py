@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.cli_parsing import add_command, positive, shard, size
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, constants
 
 from rgbd3d.cards import REPOSITORY
-from rgbd3d.hub_download import DEFAULT_BRANCH, download, hub_api, resolve_revision, snapshot
+from rgbd3d.hub_download import DEFAULT_BRANCH, hub_api, resolve_revision, snapshot
 from rgbd3d.hub_errors import HubError, explained
 from rgbd3d.hub_verify import FILES, Report, check_folder, list_files
 
-__all__ = ["HubError", "Report", "download", "pull", "push", "resolve_revision", "snapshot", "verify"]
+__all__ = ["HubError", "Report", "pull", "push", "verify"]
 
 # ------------------------------------------------------------------------------------------------------------ push
 

@@ -11,6 +11,7 @@ from loopback_hub import TOKEN, Fault
 
 from rgbd3d import hub as client
 from rgbd3d.cards import WeightFile, load_card
+from rgbd3d.hub_download import download
 
 pytest_plugins = ["hub_fixtures"]
 WEIGHTS = "model.safetensors"
@@ -235,11 +236,11 @@ def test_offline_after_an_interrupted_pull_is_an_error_not_half_a_folder(hub, hu
 
 def test_download_checks_pins_and_then_works_offline(hub, hub_folder, monkeypatch):
     commit = publish(hub, hub_folder)
-    files = client.download(REPO, commit.oid, pins(hub_folder, WEIGHTS, "golden.safetensors"))
+    files = download(REPO, commit.oid, pins(hub_folder, WEIGHTS, "golden.safetensors"))
     assert files[WEIGHTS].read_bytes() == (hub_folder / WEIGHTS).read_bytes()
     assert set(files) == {WEIGHTS, "golden.safetensors"}
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert client.download(REPO, commit.oid, pins(hub_folder, WEIGHTS)) == {WEIGHTS: files[WEIGHTS]}
+    assert download(REPO, commit.oid, pins(hub_folder, WEIGHTS)) == {WEIGHTS: files[WEIGHTS]}
 
 
 def test_download_of_other_content_is_refused_and_removed(hub, hub_folder, tmp_path):
@@ -249,40 +250,40 @@ def test_download_of_other_content_is_refused_and_removed(hub, hub_folder, tmp_p
     with pytest.raises(
         client.HubError, match=rf"{REPO}@{commit.oid}: {WEIGHTS} has sha256 .* instead of .*Run it again"
     ):
-        client.download(REPO, commit.oid, pin)
+        download(REPO, commit.oid, pin)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.stat().st_size > 1_000_000]
-    assert client.download(REPO, commit.oid, pin)[WEIGHTS].exists()
+    assert download(REPO, commit.oid, pin)[WEIGHTS].exists()
 
     other = {WEIGHTS: WeightFile(sha256="0" * 64, bytes=pin[WEIGHTS].bytes)}
     with pytest.raises(client.HubError, match=r"instead of 0000.*do not use it"):
-        client.download(REPO, commit.oid, other)
+        download(REPO, commit.oid, other)
 
 
 def test_damage_in_the_cache_is_found_offline_too(hub, hub_folder, monkeypatch):
     commit = publish(hub, hub_folder)
-    file = client.download(REPO, commit.oid, pins(hub_folder, WEIGHTS))[WEIGHTS]
+    file = download(REPO, commit.oid, pins(hub_folder, WEIGHTS))[WEIGHTS]
     with file.open("r+b") as damaged:
         damaged.truncate(1000)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(client.HubError, match=r"has 1000 bytes instead of"):
-        client.download(REPO, commit.oid, pins(hub_folder, WEIGHTS))
+        download(REPO, commit.oid, pins(hub_folder, WEIGHTS))
 
 
 def test_download_of_a_missing_file(hub, hub_folder):
     commit = publish(hub, hub_folder)
     pin = {"decoder.safetensors": WeightFile(sha256="0" * 64, bytes=1)}
     with pytest.raises(client.HubError, match=r"cannot download decoder.safetensors of.*no such file at this revision"):
-        client.download(REPO, commit.oid, pin)
+        download(REPO, commit.oid, pin)
 
 
 @pytest.mark.parametrize("name", ["../../x.safetensors", "/etc/x.safetensors", "a\\..\\x.safetensors", "model.bin"])
 def test_download_refuses_unsafe_names_before_any_request(hub, name):
     with pytest.raises(client.HubError, match=r"refused to download"):
-        client.download(REPO, "0" * 40, {name: WeightFile(sha256="0" * 64, bytes=1)})
+        download(REPO, "0" * 40, {name: WeightFile(sha256="0" * 64, bytes=1)})
     assert hub.log == []
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "abc1234"])
 def test_download_wants_a_commit(hub, revision):
     with pytest.raises(client.HubError, match=r"not pinned; a revision here is a commit of 40 hex digits"):
-        client.download(REPO, revision, {})
+        download(REPO, revision, {})

@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "rgbd3d"
 
 # Layers of the science, lowest first: what a unit may import beside itself and the units that import nothing of ours.
-CARDS = {"cards", "card_sections", "objectives", "optimization", "tasks"}
+CARDS = {"cards", "card_data", "card_sections", "objectives", "optimization", "tasks"}
 NOUNS = {"types", "files", "seeding", "strict_yaml", "foreign_code", "optional", "precision", "pins"} | CARDS
 BELOW_BACKBONES = NOUNS | {"geometry", "masking", "losses"}
 BELOW_METHODS = BELOW_BACKBONES | {"backbones", "heads"}
@@ -38,7 +38,8 @@ ALLOWED = {
     "objectives": {"strict_yaml"},
     "optimization": {"strict_yaml"},
     "tasks": {"strict_yaml", "objectives"},
-    "card_sections": {"strict_yaml"},
+    "card_data": {"strict_yaml"},
+    "card_sections": {"strict_yaml", "card_data"},
     "cards": CARDS | {"strict_yaml"},
     "geometry": NOUNS,
     "masking": NOUNS,
@@ -78,7 +79,7 @@ ALLOWED = {
     "cli_models": {"cli_parsing", "registry", "zoo", "hub", "demo"},
     "cli_training": NOUNS | {"cli_parsing", "registry", "training"},
     "cli_evaluation": {"cli_parsing", "evaluation"},
-    "cli_data": {"card_sections", "cli_parsing", "data", "hub_datasets"},
+    "cli_data": {"card_data", "cli_parsing", "data", "hub_datasets"},
 }
 LIGHT = (
     "_autoregister",
@@ -86,6 +87,7 @@ LIGHT = (
     "objectives",
     "optimization",
     "tasks",
+    "card_data",
     "card_sections",
     "card_index",
     "card_weights",

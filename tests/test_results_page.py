@@ -76,3 +76,11 @@ def test_cards_have_the_numbers_of_the_files(card, protocol, pretrained, random)
             expected = (other.mean(metric), other.std(metric))
             assert (number.baseline, number.baseline_std) == pytest.approx(expected, abs=rounded)
         assert number.seeds == len(own.seeds)
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "semseg"])
+def test_the_table_of_eight_epochs_has_the_numbers_of_its_files(results_page, kind):
+    result = Result.load(REPOSITORY / "docs" / "results" / f"finetune-8.{kind}.json")
+    digits = {"delta1": 2, "abs_rel": 4, "miou": 2, "pixel_accuracy": 2}
+    cells = [f"{result.mean(metric):.{n}f} ± {result.std(metric):.{n}f}" for metric, n in digits.items()]
+    assert f"| `{result.model}` | {' | '.join(cells)} |" in results_page.PAGE.read_text("utf-8")

@@ -21,9 +21,8 @@ def test_encoder_only_file(golden):
     encoder = {k: v for k, v in state.items() if "decoder" not in k and k != "mask_token"}
     converted = mae.convert(encoder)
     assert {key.split(".")[0] for key in converted} == {"backbone"}
-    weights = mae.backbone_weights(state)
-    assert weights.keys() == encoder.keys() - {"pos_embed"}
-    assert all(torch.equal(weights[key], encoder[key]) for key in weights)
+    assert {key.removeprefix("backbone.") for key in converted} == encoder.keys() - {"pos_embed"}
+    assert all(torch.equal(value, encoder[key.removeprefix("backbone.")]) for key, value in converted.items())
 
 
 @pytest.mark.parametrize("size", ["base", "large"])

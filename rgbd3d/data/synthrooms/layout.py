@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.data.synthrooms.decoration import decorate
 from rgbd3d.data.synthrooms.furniture import FURNITURE
 from rgbd3d.data.synthrooms.furniture.openings import blinds, curtain, window

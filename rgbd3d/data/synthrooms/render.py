@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.data.synthrooms import camera
 from rgbd3d.data.synthrooms.layout import make_scene
 from rgbd3d.data.synthrooms.raycast import Raster

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 
 Wish = tuple[str, float]
 """Name in the catalogue and probability; repeated wishes may come true several times."""

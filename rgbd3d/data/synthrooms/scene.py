@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.data.synthrooms.labels import LABEL_ID
 from rgbd3d.data.synthrooms.materials import Material
 from rgbd3d.data.synthrooms.shapes import Furniture, Part, rotation_z

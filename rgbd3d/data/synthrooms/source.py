@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.data import schema
 from rgbd3d.data.base import Source
 from rgbd3d.data.codec import DataError

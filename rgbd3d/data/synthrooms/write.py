@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rgbd3d.card_sections import Rooms
+from rgbd3d.card_data import Rooms
 from rgbd3d.data.codec import DataError
 from rgbd3d.data.processes import run_tasks, step
 from rgbd3d.data.schema import encode_sample, write_shard
