@@ -198,7 +198,8 @@ def test_the_named_ways_to_weights_of_photographs_work(tmp_path: Path):
     mae = conversion_modules.load("mae")
     weights = stored_weights(build_vit(registry.get_card("mae-vitb-imagenet").backbone))
     torch.save({"model": weights}, tmp_path / "public.pth")
-    assert mae.backbone_weights(mae.read(tmp_path / "public.pth")).keys() == weights.keys() - {"pos_embed"}
+    converted = mae.convert(mae.read(tmp_path / "public.pth"))
+    assert converted.keys() == {f"backbone.{key}" for key in weights.keys() - {"pos_embed"}}
     for other in ("mae-vitl-imagenet", "mask3d-vitb-scannet"):
         assert mae.main([str(tmp_path / "public.pth"), other, str(tmp_path / "other")]) == 1
     assert not (tmp_path / "other").exists()
